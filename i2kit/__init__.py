@@ -1,0 +1,1 @@
+"""Ships Kubernetes Pods as lightweight, immutable virtual machines."""

@@ -1,0 +1,1 @@
+"""The `i2kit` command: arguments, rendering and exit codes over the library."""

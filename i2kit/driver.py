@@ -1,0 +1,146 @@
+"""The contract between i2kit and a provider: the `Provider` record that a plug-in registers, and the `Driver` it makes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from attrs import field, frozen
+
+from i2kit.capabilities import Capability, Level, Support
+from i2kit.environment import Environment
+from i2kit.errors import Problem
+from i2kit.manifest.workloads import SecretValue
+from i2kit.plan import Change, GroupHealth, Observed
+
+DRIVER_API = (0, 1)
+"""Version of this contract; 0.x is a draft. A provider whose major number differs is refused."""
+
+
+@frozen(kw_only=True)
+class Limits:
+    """A provider's limits: the greatest VM, and how long each kind's names may be (`name_lengths`, by kind; 63 where not given)."""
+
+    max_memory_mib: int
+    max_cpu_millis: int
+    max_replicas: int = 1000
+    boot_config_bytes: int = 1 << 20
+    name_lengths: Mapping[str, int] = field(factory=dict)
+
+
+@frozen(kw_only=True)
+class Artefact:
+    """A built image: its format and its files by role (``kernel``, ``initrd``, ``cmdline`` for ``kernel+initrd``; ``disk`` for disks)."""
+
+    format: str
+    files: Mapping[str, Path]
+
+
+class Context(Protocol):
+    """What a driver may ask for while it applies a change."""
+
+    def secret(self, name: str) -> Mapping[str, SecretValue]:
+        """Return the values of the `Secret` resource called `name`."""
+        ...
+
+    def artefact(self, name: str) -> Artefact:
+        """Return the built files of the `Image` resource called `name`; builds them when they are not in the cache."""
+        ...
+
+    def progress(self, message: str) -> None:
+        """Tell the user what is going on, in a few words."""
+        ...
+
+    def check(self) -> None:
+        """Raise `Interrupted` when the run is to stop, or `ProviderError` when the change's deadline has passed."""
+        ...
+
+
+@frozen(kw_only=True)
+class Record:
+    """One release record: `number` counts up from 1 within an application."""
+
+    number: int
+    body: bytes = field(repr=False)
+
+
+@frozen(kw_only=True)
+class LogLine:
+    """One line of an instance's console; `container` is empty for the guest's own lines."""
+
+    instance: str
+    container: str
+    text: str
+
+
+class Driver(Protocol):
+    """Talks to one account and region. Every method may raise `ProviderError`.
+
+    `apply` is idempotent: applying a change twice is one change, and a change that was half applied by a run that died is completed.
+    """
+
+    def observe(self) -> Observed:
+        """Return everything of the environment that carries a mark, seen at the real thing."""
+        ...
+
+    def apply(self, change: Change, context: Context) -> None:
+        """Make one create, update, replace or delete happen; return when the provider has accepted and finished it.
+
+        A group's VMs need not serve when this returns (`health` tells); a deleted group's VMs are gone.
+        """
+        ...
+
+    def health(self, group: str) -> GroupHealth:
+        """Return which members of the group are ready; a group that does not exist has none."""
+        ...
+
+    def logs(self, group: str, *, tail: int | None = None, follow: bool = False) -> Iterator[LogLine]:
+        """Yield the console lines of the group's members, the last `tail` of each; with `follow`, go on until closed."""
+        ...
+
+    def records(self, application: str) -> Sequence[Record]:
+        """Return the application's release records in order."""
+        ...
+
+    def append_record(self, application: str, number: int, body: bytes) -> None:
+        """Create record `number`, whole or not at all; raise `ConflictingRecord` if it exists."""
+        ...
+
+    def remove_record(self, application: str, number: int) -> None:
+        """Remove record `number`; nothing happens when it is not there."""
+        ...
+
+    def applications(self) -> Sequence[str]:
+        """Return the names of the applications that have records or resources."""
+        ...
+
+    def close(self) -> None:
+        """Give back connections and files; the driver is not used afterwards."""
+        ...
+
+
+@frozen(kw_only=True)
+class Provider:
+    """What a plug-in registers.
+
+    `formats` are the image formats it boots, the best first. `connect` makes a driver for an environment; `check` lists what is missing on this machine or in the
+    environment's settings, each with the command or change that helps, and touches nothing. `settings` describes the keys that ``provider:`` in environment.yml may have:
+    name -> one sentence.
+    """
+
+    name: str
+    summary: str
+    api: tuple[int, int]
+    formats: tuple[str, ...]
+    capabilities: Mapping[Capability, Level]
+    limits: Callable[[], Limits]
+    connect: Callable[[Environment], Driver]
+    check: Callable[[Environment], Sequence[Problem]]
+    settings: Mapping[str, str] = field(factory=dict)
+
+    def level(self, capability: Capability) -> Level:
+        """Return how well the provider supports `capability`; what it does not mention is unsupported."""
+        return self.capabilities.get(
+            capability, Level(support=Support.UNSUPPORTED, reason=f"provider {self.name} does not mention it")
+        )

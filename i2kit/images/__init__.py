@@ -1,0 +1,1 @@
+"""Pod -> LinuxKit YAML -> image: resolve, store, base, builders and cache."""

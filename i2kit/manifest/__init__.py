@@ -1,0 +1,1 @@
+"""Reads manifests: YAML -> Workloads."""

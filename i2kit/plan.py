@@ -1,0 +1,208 @@
+"""The data that flows from planner to executor: Plan, Observed, Change, Outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from attrs import field, frozen
+
+from i2kit.images.locked import Locked
+from i2kit.manifest.workloads import Notice
+from i2kit.resources import InstanceGroup, Mark, Resource, key
+
+Action = Literal["create", "update", "replace", "delete", "no-op"]
+
+
+@frozen(kw_only=True)
+class Plan:
+    """What an application should be: abstract resources in an order in which they can be made, without secrets.
+
+    `fingerprint` is the sha256 of the resources; equal manifests, images and environments give equal fingerprints. `lock` is what the
+    tags meant. `workloads` keeps the order and the desired sizes of the manifests' workloads.
+    """
+
+    environment: str
+    application: str
+    provider: str
+    resources: tuple[Resource, ...]
+    fingerprint: str
+    lock: Locked | None = None
+    notices: tuple[Notice, ...] = ()
+
+    def by_key(self) -> dict[str, Resource]:
+        """Return the resources by their keys."""
+        return {key(resource): resource for resource in self.resources}
+
+
+InstanceState = Literal["starting", "running", "stopping", "stopped", "failed"]
+
+
+@frozen(kw_only=True)
+class Instance:
+    """One VM of a group as it is now; `reason` says why it is not ready, where that is known."""
+
+    id: str
+    group: str
+    state: InstanceState
+    ready: bool
+    address: str = ""
+    reason: str = ""
+
+
+@frozen(kw_only=True)
+class ObservedResource:
+    """A resource that exists, seen at the real thing.
+
+    `resource` is what is there in the plan's own terms (so that it can be compared field by field), `faults` what is broken about it,
+    one sentence each (``"dnsmasq is not running"``). `instances` are a group's members, `endpoints` a balancer's URLs that answer from where the
+    command runs.
+    """
+
+    resource: Resource
+    faults: tuple[str, ...] = ()
+    instances: tuple[Instance, ...] = ()
+    endpoints: tuple[str, ...] = ()
+
+
+@frozen(kw_only=True)
+class Observed:
+    """Everything of one environment that carries a mark, whichever application it belongs to."""
+
+    resources: tuple[ObservedResource, ...] = ()
+
+    def by_key(self) -> dict[str, ObservedResource]:
+        """Return the observed resources by their keys."""
+        return {key(seen.resource): seen for seen in self.resources}
+
+
+@frozen(kw_only=True)
+class Change:
+    """One step towards the plan.
+
+    `resource` is what should be (for a delete: what is there). `needs` are keys of changes that must be applied first, `gates` keys of groups whose members
+    must all be ready first (a balancer never moves to a group that does not serve).
+    """
+
+    action: Action
+    resource: Resource
+    reason: str
+    observed: ObservedResource | None = None
+    needs: tuple[str, ...] = ()
+    gates: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """The key of the resource that changes."""
+        return key(self.resource)
+
+
+@frozen(kw_only=True)
+class Changes:
+    """All steps from what is observed to what is planned, no-ops with their reasons among them, in a valid order."""
+
+    environment: str
+    application: str
+    changes: tuple[Change, ...]
+
+    @property
+    def pending(self) -> tuple[Change, ...]:
+        """The changes that do something."""
+        return tuple(change for change in self.changes if change.action != "no-op")
+
+
+@frozen(kw_only=True)
+class GroupHealth:
+    """How many members of a group are ready, and what each is doing."""
+
+    ready: int
+    instances: tuple[Instance, ...]
+
+
+Result = Literal["done", "failed", "skipped", "unchanged"]
+
+
+@frozen(kw_only=True)
+class ChangeOutcome:
+    """What became of one change; `message` says why where it is not done. `seconds` is the time it took."""
+
+    key: str
+    action: Action
+    result: Result
+    message: str = ""
+    seconds: float = 0.0
+    log: tuple[str, ...] = ()
+
+
+@frozen(kw_only=True)
+class Outcome:
+    """What became of a whole run."""
+
+    application: str
+    environment: str
+    changes: tuple[ChangeOutcome, ...]
+    interrupted: bool = False
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything that was to change has changed."""
+        return not self.interrupted and all(change.result in ("done", "unchanged") for change in self.changes)
+
+
+@frozen(kw_only=True)
+class WorkloadStatus:
+    """One workload: its newest revision, how many replicas it should have and how many are ready."""
+
+    name: str
+    namespace: str
+    revision: str
+    desired: int
+    ready: int
+    groups: tuple[GroupStatus, ...]
+    instances: tuple[InstanceStatus, ...]
+    endpoints: tuple[str, ...]
+
+
+@frozen(kw_only=True)
+class GroupStatus:
+    """One revision's group."""
+
+    name: str
+    revision: str
+    size: int
+    ready: int
+
+
+@frozen(kw_only=True)
+class InstanceStatus:
+    """One VM."""
+
+    id: str
+    revision: str
+    state: InstanceState
+    ready: bool
+    address: str
+    reason: str = ""
+
+
+@frozen(kw_only=True)
+class Status:
+    """An application as it is now."""
+
+    environment: str
+    application: str
+    provider: str
+    workloads: tuple[WorkloadStatus, ...]
+    faults: tuple[str, ...] = ()
+
+
+def groups_of(resources: Mapping[str, Resource] | tuple[Resource, ...], mark: Mark) -> tuple[InstanceGroup, ...]:
+    """Return the groups of the workload that `mark` names, whatever their revision."""
+    values = resources.values() if isinstance(resources, Mapping) else resources
+    return tuple(
+        resource
+        for resource in values
+        if isinstance(resource, InstanceGroup)
+        and (resource.mark.application, resource.mark.namespace, resource.mark.workload)
+        == (mark.application, mark.namespace, mark.workload)
+    )

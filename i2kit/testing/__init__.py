@@ -1,0 +1,1 @@
+"""For plug-in authors: the conformance suite, a fake provider, and kill points."""
