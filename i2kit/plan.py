@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-from attrs import field, frozen
+from attrs import frozen
 
 from i2kit.images.locked import Locked
 from i2kit.manifest.workloads import Notice
@@ -81,7 +81,7 @@ class Change:
     """One step towards the plan.
 
     `resource` is what should be (for a delete: what is there). `needs` are keys of changes that must be applied first, `gates` keys of groups whose members
-    must all be ready first (a balancer never moves to a group that does not serve).
+    must all be ready first (a balancer never moves to a group that does not serve). A group that is `awaited` has to be ready before the run is done.
     """
 
     action: Action
@@ -90,6 +90,7 @@ class Change:
     observed: ObservedResource | None = None
     needs: tuple[str, ...] = ()
     gates: tuple[str, ...] = ()
+    awaited: bool = False
 
     @property
     def key(self) -> str:

@@ -1,0 +1,220 @@
+"""Pod -> LinuxKit YAML: the one description of an image that every builder gets. Pure."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import yaml
+
+from i2kit.images.locked import LockedBase, LockedImage
+from i2kit.manifest.workloads import (
+    ConfigVolume,
+    Container,
+    EmptyDir,
+    EnvField,
+    EnvSecret,
+    EnvValue,
+    EnvVar,
+    HttpGet,
+    Pod,
+    Probe,
+    SecretVolume,
+    TcpSocket,
+    Volume,
+)
+from i2kit.resources import HEALTH_PORT
+
+POD_SCHEMA = 1
+DRAIN_SECONDS = 3
+"""How long a VM that is to stop still serves after its `/readyz` failed: the balancers need this long to notice."""
+
+# Kubernetes gives a container without a securityContext what its container runtime gives: Docker's and containerd's default set.
+DEFAULT_CAPABILITIES = (
+    "CAP_AUDIT_WRITE",
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_FOWNER",
+    "CAP_FSETID",
+    "CAP_KILL",
+    "CAP_MKNOD",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_NET_RAW",
+    "CAP_SETFCAP",
+    "CAP_SETGID",
+    "CAP_SETPCAP",
+    "CAP_SETUID",
+    "CAP_SYS_CHROOT",
+)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes multi-line texts as blocks, so that people can read the result."""
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_Dumper.add_representer(str, _represent_text)
+
+
+def linuxkit_yaml(pod: Pod, images: dict[str, LockedImage], base: LockedBase) -> str:
+    """Return the LinuxKit YAML of `pod`; `images` maps the references in the manifest to what they were resolved to."""
+    document = {
+        "kernel": {"image": base.kernel.reference, "cmdline": base.cmdline},
+        "init": [base.pod.reference],
+        "services": [_service(container, images[container.image]) for container in pod.containers],
+        "files": _files(pod, images),
+    }
+    return yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=4096, allow_unicode=True)
+
+
+def sources(pod: Pod, images: dict[str, LockedImage], base: LockedBase) -> dict[str, str]:
+    """Return the manifest digests of every OCI image that the Pod's LinuxKit YAML names."""
+    used = [base.kernel, base.pod, *(images[container.image] for container in pod.containers)]
+    return {image.reference: image.digest for image in used}
+
+
+def _service(container: Container, image: LockedImage) -> dict[str, Any]:
+    service: dict[str, Any] = {
+        "name": container.name,
+        "image": image.reference,
+        "command": arguments(container, image),
+        "cwd": container.working_dir or image.working_dir or "/",
+        "capabilities": list(DEFAULT_CAPABILITIES),
+        "net": "host",
+        "uts": "host",
+    }
+    return service
+
+
+def arguments(container: Container, image: LockedImage) -> list[str]:
+    """Return the container's process arguments as Kubernetes combines them, in Kubernetes' syntax for ``$(NAME)``.
+
+    What comes from the image is escaped: Kubernetes expands only what the manifest says.
+    """
+    command = container.command if container.command is not None else _escaped(image.entrypoint)
+    if container.args is not None:
+        args = container.args
+    else:
+        args = () if container.command is not None else _escaped(image.cmd)
+    return [*command, *args]
+
+
+def _escaped(arguments: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(argument.replace("$(", "$$(") for argument in arguments)
+
+
+def _files(pod: Pod, images: dict[str, LockedImage]) -> list[dict[str, Any]]:
+    description = json.dumps(pod_description(pod, images), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    files: list[dict[str, Any]] = [{"path": "etc/i2kit/pod.json", "contents": description, "mode": "0600"}]
+    for volume in pod.volumes:
+        if isinstance(volume, ConfigVolume):
+            # An empty volume still needs its folder; LinuxKit makes the folders of files by itself.
+            files += [
+                {"path": f"etc/i2kit/volumes/{volume.name}/{file.path}", "contents": file.content.decode(), "mode": f"{file.mode:04o}"}
+                for file in volume.files
+            ]
+            if not volume.files:
+                files.append({"path": f"etc/i2kit/volumes/{volume.name}", "directory": True, "mode": "0755"})
+    return files
+
+
+def pod_description(pod: Pod, images: dict[str, LockedImage]) -> dict[str, Any]:
+    """Return what the guest reads as ``/etc/i2kit/pod.json``."""
+    return {
+        "schema": POD_SCHEMA,
+        "restartPolicy": pod.restart_policy,
+        "terminationGracePeriodSeconds": pod.termination_grace_period_seconds,
+        "drainSeconds": DRAIN_SECONDS,
+        "healthPort": HEALTH_PORT,
+        "inventory": {
+            f"containers/services/{container.name}": {
+                "files": images[container.image].inventory.files,
+                "bytes": images[container.image].inventory.bytes,
+                "sha256": images[container.image].inventory.sha256,
+            }
+            for container in pod.containers
+        },
+        "containers": [_container(container) for container in pod.containers],
+        "volumes": [_volume(volume) for volume in pod.volumes],
+    }
+
+
+def _container(container: Container) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "name": container.name,
+        "env": [_env(variable) for variable in container.env],
+        "mounts": [
+            {
+                "volume": mount.volume,
+                "path": mount.path,
+                "readOnly": mount.read_only,
+                **({"subPath": mount.sub_path} if mount.sub_path else {}),
+            }
+            for mount in container.mounts
+        ],
+        "resources": {
+            "memoryBytes": container.resources.memory_limit or 0,
+            "cpuMillis": container.resources.cpu_limit or 0,
+        },
+    }
+    probes = {
+        "readinessProbe": container.readiness_probe,
+        "livenessProbe": container.liveness_probe,
+        "startupProbe": container.startup_probe,
+    }
+    described.update({name: _probe(probe) for name, probe in probes.items() if probe is not None})
+    return described
+
+
+def _env(variable: EnvVar) -> dict[str, Any]:
+    match variable:
+        case EnvValue(name=name, value=value):
+            return {"name": name, "value": value}
+        case EnvSecret(name=name, secret=secret, key=key, optional=optional):
+            return {"name": name, "secret": secret, "key": key, "optional": optional}
+        case EnvField(name=name, field=path):
+            return {"name": name, "field": path}
+
+
+def _probe(probe: Probe) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "initialDelaySeconds": probe.initial_delay_seconds,
+        "periodSeconds": probe.period_seconds,
+        "timeoutSeconds": probe.timeout_seconds,
+        "successThreshold": probe.success_threshold,
+        "failureThreshold": probe.failure_threshold,
+    }
+    match probe.handler:
+        case HttpGet() as http:
+            described["http"] = {
+                "path": http.path,
+                "port": http.port,
+                "scheme": http.scheme,
+                "host": http.host,
+                "headers": [{"name": name, "value": value} for name, value in http.headers],
+            }
+        case TcpSocket() as tcp:
+            described["tcp"] = {"port": tcp.port, "host": tcp.host}
+        case execution:
+            described["exec"] = {"command": list(execution.command)}
+    return described
+
+
+def _volume(volume: Volume) -> dict[str, Any]:
+    match volume:
+        case ConfigVolume(name=name):
+            return {"name": name, "files": f"/etc/i2kit/volumes/{name}"}
+        case EmptyDir(name=name, medium=medium, size_limit=size):
+            return {"name": name, "emptyDir": {"medium": medium, "sizeBytes": size or 0}}
+        case SecretVolume(name=name, items=items):
+            return {
+                "name": name,
+                "secret": {
+                    "items": [
+                        {"secret": item.secret, "key": item.key, "path": item.path, "mode": item.mode} for item in items
+                    ]
+                },
+            }

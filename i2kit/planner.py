@@ -1,0 +1,301 @@
+"""Workloads and what they were resolved to -> Plan. Pure and deterministic; never sees a cloud, only what a provider declares."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import json
+from collections.abc import Iterable, Mapping
+
+from attrs import frozen
+
+from i2kit import names, sizing
+from i2kit.capabilities import Capability
+from i2kit.driver import Limits, Provider
+from i2kit.environment import Environment
+from i2kit.errors import InvalidInput, Problem, Where
+from i2kit.images.linuxkit_yaml import DRAIN_SECONDS, linuxkit_yaml, sources
+from i2kit.images.locked import Locked, LockedImage
+from i2kit.manifest.workloads import EnvSecret, Pod, SecretData, SecretVolume, Service, Workload, Workloads
+from i2kit.plan import Plan
+from i2kit.resources import (
+    Backend,
+    Balancer,
+    BalancerPort,
+    Boot,
+    DnsRecord,
+    Image,
+    InstanceGroup,
+    Mark,
+    Network,
+    Resource,
+    Secret,
+)
+from i2kit.wire import to_data
+
+CLUSTER_DOMAIN = "svc.cluster.local"
+REVISION_LENGTH = 10
+MEMBER_SUFFIX = 5
+"""What an instance's name has beyond its group's: a dash and up to four digits."""
+
+
+@frozen(kw_only=True)
+class Target:
+    """What the planner has to know of the place the plan is for; `formats` are the provider's that the chosen builder makes, the best first."""
+
+    environment: Environment
+    provider: Provider
+    limits: Limits
+    formats: tuple[str, ...]
+    application: str
+
+    def mark(self, namespace: str = "", workload: str = "", revision: str = "") -> Mark:
+        """Return the mark of one of the application's resources."""
+        return Mark(
+            environment=names.mark_value(self.environment.name),
+            application=names.mark_value(self.application),
+            namespace=names.mark_value(namespace),
+            workload=names.mark_value(workload),
+            revision=revision,
+        )
+
+    def name(self, kind: str, readable: str, *identity: str) -> str:
+        """Name a resource of `kind`, within the provider's limit for it."""
+        limit = self.limits.name_lengths.get(kind, 63) - (MEMBER_SUFFIX if kind == "InstanceGroup" else 0)
+        return names.resource_name(readable, self.environment.name, self.application, kind, *identity, limit=limit)
+
+    @property
+    def network(self) -> Network:
+        """The environment's network, which all its applications share."""
+        limit = self.limits.name_lengths.get("Network", 63)
+        return Network(
+            name=names.resource_name(self.environment.name, self.environment.name, "Network", limit=limit),
+            mark=Mark(environment=names.mark_value(self.environment.name)),
+            dns_zone=self.environment.dns_zone,
+        )
+
+
+def plan(workloads: Workloads, locked: Locked, target: Target, *, secret_key: bytes = b"") -> Plan:
+    """Return the plan for `workloads`.
+
+    `secret_key` keys the digests by which versions of Secrets are told apart. Raises `InvalidInput` with every problem at once when something does not fit the
+    provider's capabilities and limits, or a Pod its memory.
+    """
+    problems = [*_refused(workloads, target), *_oversized(workloads, locked, target)]
+    if problems:
+        raise InvalidInput(problems)
+    secrets = {(secret.namespace, secret.name): _secret(secret, target, secret_key) for secret in workloads.secrets}
+    images: dict[str, Image] = {}
+    groups: dict[tuple[str, str], InstanceGroup] = {}
+    for workload in workloads.workloads:
+        image = _image(workload.pod, locked, target)
+        images.setdefault(image.name, image)
+        groups[workload.namespace, workload.name] = _group(workload, image, locked, target, secrets)
+    balancers = [_balancer(service, groups, target) for service in workloads.services]
+    records = [_record(balancer, target) for balancer in balancers]
+    used = {name for group in groups.values() for name in group.boot.secrets.values()}
+    resources: tuple[Resource, ...] = (
+        target.network,
+        *(secret for secret in secrets.values() if secret.name in used),
+        *images.values(),
+        *groups.values(),
+        *balancers,
+        *records,
+    )
+    return Plan(
+        environment=target.environment.name,
+        application=target.application,
+        provider=target.provider.name,
+        resources=resources,
+        fingerprint=names.digest([to_data(resource) for resource in resources]),
+        lock=locked,
+        notices=workloads.notices,
+    )
+
+
+def empty(target: Target) -> Plan:
+    """Return the plan of an application that is to be gone."""
+    return Plan(
+        environment=target.environment.name,
+        application=target.application,
+        provider=target.provider.name,
+        resources=(),
+        fingerprint=names.digest([]),
+    )
+
+
+def _refused(workloads: Workloads, target: Target) -> Iterable[Problem]:
+    """Name what the manifests ask for and the provider cannot do."""
+    asked: list[tuple[Capability, str, Where]] = [
+        (Capability.GROUPS, f"Deployment {workload.name}", workload.where) for workload in workloads.workloads
+    ]
+    for service in workloads.services:
+        scope = Capability.BALANCER_PUBLIC if service.type == "LoadBalancer" else Capability.BALANCER_INTERNAL
+        protocols = {Capability[f"BALANCER_{port.protocol}"] for port in service.ports}
+        asked += [(capability, f"Service {service.name}", service.where) for capability in {scope, Capability.PRIVATE_DNS} | protocols]
+    for workload in workloads.workloads:
+        if secret_names(workload.pod):
+            asked.append((Capability.SECRETS, f"Deployment {workload.name}", workload.where))
+    for capability, who, where in sorted(asked, key=lambda one: (one[1], one[0].name)):
+        level = target.provider.level(capability)
+        if not level.usable:
+            yield Problem(
+                code="unsupported-capability",
+                message=f"{who} needs {capability.value}, which provider {target.provider.name} does not offer ({level.support.value})",
+                where=where,
+                hint=level.reason,
+            )
+
+
+def _oversized(workloads: Workloads, locked: Locked, target: Target) -> Iterable[Problem]:
+    for workload in workloads.workloads:
+        pod, limits = workload.pod, target.limits
+        where = pod.containers[0].where
+        root = sizing.root_mib(pod, locked.images)
+        if root > sizing.INITRAMFS_LIMIT_MIB:
+            yield Problem(
+                code="image-too-large",
+                message=f"the root file systems of {workload.name} take {root} MiB unpacked, and lie in the VM's memory",
+                where=where,
+                expected=f"at most {sizing.INITRAMFS_LIMIT_MIB} MiB",
+                hint="use a smaller image (without shell, documentation and build tools)",
+            )
+        memory = sizing.memory_mib(pod, locked.images)
+        if memory > limits.max_memory_mib:
+            containers = sum(sizing.container_mib(container) for container in pod.containers)
+            yield Problem(
+                code="memory-too-large",
+                message=f"a VM of {workload.name} needs {memory} MiB: {containers} for its containers, {root} for their root file systems, "
+                f"{sizing.BASE_OVERHEAD_MIB} for kernel and guest",
+                where=where,
+                expected=f"at most {limits.max_memory_mib} MiB, which provider {target.provider.name} offers",
+                hint="lower resources.limits.memory",
+            )
+        if (cpu := sizing.cpu_millis(pod)) > max(limits.max_cpu_millis, sizing.DEFAULT_CPU_MILLIS):
+            yield Problem(
+                code="cpu-too-large",
+                message=f"a VM of {workload.name} needs {cpu} thousandths of a core",
+                where=where,
+                expected=f"at most {limits.max_cpu_millis}, which provider {target.provider.name} offers",
+                hint="lower resources.limits.cpu",
+            )
+        if workload.replicas > limits.max_replicas:
+            yield Problem(
+                code="too-many-replicas",
+                message=f"{workload.name} wants {workload.replicas} replicas",
+                where=workload.where,
+                expected=f"at most {limits.max_replicas}, which provider {target.provider.name} offers",
+            )
+        yield from _tight_limits(workload, locked.images)
+
+
+# Measured: below this crun's own init is killed before the container's program starts.
+_LEAST_CONTAINER_BYTES = 2 * sizing.MIB
+
+
+def _tight_limits(workload: Workload, images: Mapping[str, LockedImage]) -> Iterable[Problem]:
+    for container in workload.pod.containers:
+        limit = container.resources.memory_limit
+        if limit is not None and limit < _LEAST_CONTAINER_BYTES:
+            yield Problem(
+                code="memory-too-small",
+                message=f"container {container.name} is limited to {limit} bytes of memory, in which no program starts "
+                f"(its image takes {images[container.image].unpacked} bytes unpacked)",
+                where=container.where,
+                expected=f"at least {_LEAST_CONTAINER_BYTES} bytes",
+                hint="raise resources.limits.memory; mind the unit (M, Mi)",
+            )
+
+
+def _secret(secret: SecretData, target: Target, key: bytes) -> Secret:
+    values = {name: base64.b64encode(value.reveal()).decode() for name, value in secret.data.items()}
+    version = hmac.new(key, json.dumps(values, sort_keys=True).encode(), "sha256").hexdigest()[:16]
+    return Secret(
+        name=target.name("Secret", f"{secret.name}-{version[:8]}", secret.namespace, secret.name, version),
+        mark=target.mark(secret.namespace),
+        secret=secret.name,
+        version=version,
+        keys=tuple(sorted(secret.data)),
+    )
+
+
+def secret_names(pod: Pod) -> tuple[str, ...]:
+    """Return the names of the Secrets that a Pod refers to, sorted."""
+    by_env = {variable.secret for container in pod.containers for variable in container.env if isinstance(variable, EnvSecret)}
+    by_volume = {item.secret for volume in pod.volumes if isinstance(volume, SecretVolume) for item in volume.items}
+    return tuple(sorted(by_env | by_volume))
+
+
+def _image(pod: Pod, locked: Locked, target: Target) -> Image:
+    text = linuxkit_yaml(pod, locked.images, locked.base)
+    used = sources(pod, locked.images, locked.base)
+    identity = names.digest(text, used, locked.builder, locked.builder_version, target.formats[0], locked.architecture)
+    limit = target.limits.name_lengths.get("Image", 63)
+    return Image(
+        name=f"{names.slug(pod.containers[0].name, limit - 17)}-{identity[:16]}",
+        mark=Mark(environment=names.mark_value(target.environment.name)),
+        digest=identity,
+        format=target.formats[0],
+        architecture=locked.architecture,
+        builder=locked.builder,
+        yaml=text,
+        sources=used,
+    )
+
+
+def _group(workload: Workload, image: Image, locked: Locked, target: Target, secrets: Mapping[tuple[str, str], Secret]) -> InstanceGroup:
+    pod = workload.pod
+    boot = Boot(
+        fields=_fields(workload),
+        search=(f"{workload.namespace}.{CLUSTER_DOMAIN}", CLUSTER_DOMAIN, "cluster.local"),
+        secrets={name: secrets[workload.namespace, name].name for name in secret_names(pod) if (workload.namespace, name) in secrets},
+    )
+    memory, cpu = sizing.memory_mib(pod, locked.images), sizing.cpu_millis(pod)
+    revision = names.digest(image.digest, to_data(boot), cpu, memory, image.architecture)[:REVISION_LENGTH]
+    return InstanceGroup(
+        name=target.name("InstanceGroup", f"{workload.name}-{revision[:6]}", workload.namespace, workload.name, revision),
+        mark=target.mark(workload.namespace, workload.name, revision),
+        image=image.name,
+        network=target.network.name,
+        replicas=workload.replicas,
+        cpu_millis=cpu,
+        memory_mib=memory,
+        architecture=image.architecture,
+        boot=boot,
+        grace_seconds=pod.termination_grace_period_seconds,
+        drain_seconds=DRAIN_SECONDS,
+        min_ready_seconds=workload.min_ready_seconds,
+        progress_deadline_seconds=workload.progress_deadline_seconds,
+    )
+
+
+def _fields(workload: Workload) -> dict[str, str]:
+    pod = workload.pod
+    return {
+        "metadata.namespace": workload.namespace,
+        **{f"metadata.labels['{name}']": value for name, value in pod.labels.items()},
+        **{f"metadata.annotations['{name}']": value for name, value in pod.annotations.items()},
+    }
+
+
+def _balancer(service: Service, groups: Mapping[tuple[str, str], InstanceGroup], target: Target) -> Balancer:
+    return Balancer(
+        name=target.name("Balancer", service.name, service.namespace, service.name),
+        mark=target.mark(service.namespace, service.workloads[0] if len(service.workloads) == 1 else ""),
+        service=service.name,
+        network=target.network.name,
+        scope="public" if service.type == "LoadBalancer" else "internal",
+        ports=tuple(
+            BalancerPort(port=port.port, target_port=port.target_port, name=port.name, protocol=port.protocol) for port in service.ports
+        ),
+        backends=tuple(Backend(group=groups[service.namespace, workload].name) for workload in service.workloads),
+    )
+
+
+def _record(balancer: Balancer, target: Target) -> DnsRecord:
+    return DnsRecord(
+        name=f"{balancer.service}.{balancer.mark.namespace}.{CLUSTER_DOMAIN}",
+        mark=balancer.mark,
+        balancer=balancer.name,
+        network=target.network.name,
+    )

@@ -1,0 +1,247 @@
+"""Release records: history, intent and lock of an application in one append-only list.
+
+A run claims the application, appends a step before it changes anything more, and ends with a release (all done) or an end (not all done). Every append is
+create-only, so of two runs one sees `ConflictingRecord` and stops before it changes anything more.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import zstandard
+from attrs import frozen
+
+from i2kit import wire
+from i2kit.driver import Driver, Record
+from i2kit.errors import ConflictingRecord, Held, I2kitError, Problem
+from i2kit.plan import Plan
+
+SCHEMA = 1
+LEASE_SECONDS = 120.0
+RENEW_SECONDS = 30.0
+KEPT_RELEASES = 10
+
+EntryKind = Literal["claim", "step", "release", "end"]
+
+
+@frozen(kw_only=True)
+class Holder:
+    """Who runs: enough to tell, on the same host, whether that process still lives (`started` in clock ticks since boot)."""
+
+    host: str
+    boot: str
+    pid: int
+    started: str
+    since: float
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host} (since {time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime(self.since))} UTC)"
+
+
+@frozen(kw_only=True)
+class Entry:
+    """What one record says; `time` and `lease_seconds` in seconds. `plan` stands in claims (what is wanted) and releases (what was reached)."""
+
+    schema: int = SCHEMA
+    kind: EntryKind
+    run: str
+    holder: Holder
+    time: float
+    lease_seconds: float
+    plan: Plan | None = None
+    done: tuple[str, ...] = ()
+    doing: tuple[str, ...] = ()
+    message: str = ""
+
+
+def encode(entry: Entry) -> bytes:
+    """Return the record's body: compressed JSON, without secrets."""
+    return zstandard.ZstdCompressor(level=10).compress(json.dumps(wire.to_data(entry), sort_keys=True).encode())
+
+
+def decode(record: Record) -> Entry:
+    """Return what a record says; raise `I2kitError` when it is damaged or a newer i2kit wrote it."""
+    try:
+        data: dict[str, Any] = json.loads(zstandard.ZstdDecompressor().decompress(record.body, max_output_size=64 << 20))
+    except (zstandard.ZstdError, ValueError) as error:
+        raise I2kitError.of(
+            "damaged-record",
+            f"release record {record.number} is damaged: {error}",
+            hint="remove it by the provider's own means; `deploy` puts the application right again",
+        ) from error
+    if data.get("schema", 0) > SCHEMA:
+        raise I2kitError.of(
+            "newer-record",
+            f"release record {record.number} was written by a newer i2kit (schema {data['schema']}; this one knows {SCHEMA})",
+            hint="upgrade i2kit",
+        )
+    return wire.from_data(data, Entry)
+
+
+def this_process() -> Holder:
+    """Return the holder that stands for this process."""
+    return Holder(host=socket.gethostname(), boot=_boot_id(), pid=os.getpid(), started=_started(os.getpid()) or "", since=time.time())
+
+
+def _boot_id() -> str:
+    path = Path("/proc/sys/kernel/random/boot_id")
+    return path.read_text().strip() if path.exists() else ""
+
+
+def _started(pid: int) -> str | None:
+    """Return the start time of a process, None when there is no such process (a zombie counts as none)."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in "ZX" else fields[19]
+
+
+Liveness = Literal["alive", "dead", "unknown"]
+
+
+def liveness(holder: Holder, me: Holder) -> Liveness:
+    """Tell whether the process of `holder` still lives, as far as that can be known from here."""
+    if not holder.boot or holder.host != me.host:
+        return "unknown"
+    if holder.boot != me.boot or _started(holder.pid) != holder.started:
+        return "dead"
+    return "alive"
+
+
+def last_release(entries: Sequence[Entry]) -> Entry | None:
+    """Return the newest release, None when the application was never deployed whole."""
+    return next((entry for entry in reversed(entries) if entry.kind == "release"), None)
+
+
+class Journal:
+    """An application's records as one run writes them. Not thread-safe: the executor's main loop alone appends."""
+
+    def __init__(
+        self,
+        driver: Driver,
+        application: str,
+        *,
+        holder: Holder | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._driver = driver
+        self._application = application
+        self._holder = holder or this_process()
+        self._clock = clock
+        self._run = uuid.uuid4().hex
+        self._records: dict[int, Entry] = {}
+        self._next = 1
+        self._renewed = 0.0
+        self._plan: Plan | None = None
+
+    def read(self) -> tuple[Entry, ...]:
+        """Return what all records say, oldest first."""
+        self._records = {record.number: decode(record) for record in self._driver.records(self._application)}
+        self._next = max(self._records, default=0) + 1
+        return tuple(self._records.values())
+
+    def claim(self, plan: Plan, *, take_over: bool = False) -> str:
+        """Claim the application for this run; return a line on whom it was taken over from (empty when it was free).
+
+        Raises `Held` when another run holds it and is not provably dead (`take_over` claims it all the same).
+        """
+        entries = self.read()
+        line = _free_or_dead(entries[-1] if entries else None, self._holder, self._clock(), take_over)
+        self._plan = plan
+        self._append("claim", plan=plan)
+        return line
+
+    def step(self, done: Sequence[str], doing: Sequence[str]) -> None:
+        """Write down what is done and what comes next, before it comes; raise `Held` when another run has taken over."""
+        self._append("step", done=tuple(done), doing=tuple(doing))
+
+    def renew(self, done: Sequence[str], doing: Sequence[str]) -> None:
+        """Renew the lease if it is time to."""
+        if self._clock() - self._renewed >= RENEW_SECONDS:
+            self.step(done, doing)
+
+    def release(self, done: Sequence[str]) -> None:
+        """End the run: everything is as the plan says."""
+        self._append("release", plan=self._plan, done=tuple(done))
+        self._tidy()
+
+    def end(self, done: Sequence[str], message: str) -> None:
+        """End the run: not everything is done, and the claim is given back."""
+        self._append("end", done=tuple(done), message=message)
+        self._tidy()
+
+    def remove_all(self) -> None:
+        """Remove every record, this run's claim last: a run that dies midway still holds the application."""
+        for number in sorted(self._records):
+            self._driver.remove_record(self._application, number)
+        self._records = {}
+
+    def _append(
+        self,
+        kind: EntryKind,
+        *,
+        plan: Plan | None = None,
+        done: tuple[str, ...] = (),
+        doing: tuple[str, ...] = (),
+        message: str = "",
+    ) -> None:
+        entry = Entry(
+            kind=kind,
+            run=self._run,
+            holder=self._holder,
+            time=self._clock(),
+            lease_seconds=LEASE_SECONDS,
+            plan=plan,
+            done=done,
+            doing=doing,
+            message=message,
+        )
+        try:
+            self._driver.append_record(self._application, self._next, encode(entry))
+        except ConflictingRecord as error:
+            raise Held(
+                Problem(
+                    code="displaced" if kind != "claim" else "held",
+                    message=f"another run has claimed application {self._application!r}; this one stops and changes nothing more",
+                    hint="wait for the other run, then run the same command again",
+                )
+            ) from error
+        self._records[self._next] = entry
+        self._next += 1
+        self._renewed = self._clock()
+
+    def _tidy(self) -> None:
+        """Remove what only mattered while a run was under way, and releases beyond the limit; the newest record always stays."""
+        releases = [number for number, entry in self._records.items() if entry.kind == "release"]
+        kept = {self._next - 1, *sorted(releases)[-KEPT_RELEASES:]}
+        for number in sorted(self._records.keys() - kept):
+            self._driver.remove_record(self._application, number)
+            del self._records[number]
+
+
+def _free_or_dead(last: Entry | None, me: Holder, now: float, take_over: bool) -> str:
+    """Return why the application may be claimed although `last` claims it; raise `Held` when it may not. Pure but for looking at processes."""
+    if last is None or last.kind in ("release", "end"):
+        return ""
+    alive = liveness(last.holder, me)
+    if alive == "dead":
+        return f"the run of {last.holder} died; going on from where it stopped"
+    if alive == "unknown" and now > last.time + last.lease_seconds:
+        return f"the run of {last.holder} has not been heard of for {now - last.time:.0f} s; going on from where it stopped"
+    if take_over:
+        return f"taken over from {last.holder}, as asked"
+    raise Held(
+        Problem(
+            code="held",
+            message=f"{last.holder} is working on this application",
+            hint="wait until it is done; if you know that it is not running any more, use --take-over",
+        )
+    )

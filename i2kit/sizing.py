@@ -1,0 +1,48 @@
+"""How much memory and how many cores a Pod's VM gets. Pure."""
+
+from __future__ import annotations
+
+from math import ceil
+
+from i2kit.images.locked import LockedImage
+from i2kit.manifest.workloads import Container, Pod
+
+MIB = 1 << 20
+
+BASE_OVERHEAD_MIB = 64
+"""What kernel, guest and container runtime take at their peak, measured with an idle container (docs/explanation/sizes.md)."""
+
+DEFAULT_CONTAINER_MIB = 64
+"""What a container gets that states neither a limit nor a request."""
+
+INITRAMFS_LIMIT_MIB = 128
+"""The greatest unpacked root file system of a Pod: it lies in the VM's memory as long as it is an initramfs."""
+
+DEFAULT_CPU_MILLIS = 1000
+
+
+def container_mib(container: Container) -> int:
+    """Return the memory in MiB that a container is given: its limit, else its request, else a default."""
+    asked = container.resources.memory_limit or container.resources.memory_request
+    return ceil(asked / MIB) if asked else DEFAULT_CONTAINER_MIB
+
+
+def root_mib(pod: Pod, images: dict[str, LockedImage]) -> int:
+    """Return what the containers' root file systems take in MiB, unpacked in memory."""
+    return sum(ceil(images[container.image].unpacked / MIB) for container in pod.containers)
+
+
+def memory_mib(pod: Pod, images: dict[str, LockedImage]) -> int:
+    """Return the memory of the Pod's VM in MiB.
+
+    The initramfs and what it unpacks to are in memory together while the VM boots; afterwards the containers take its place.
+    """
+    packed = sum(ceil(layer.size / MIB) for container in pod.containers for layer in images[container.image].layers)
+    containers = sum(container_mib(container) for container in pod.containers)
+    return BASE_OVERHEAD_MIB + root_mib(pod, images) + max(containers, packed)
+
+
+def cpu_millis(pod: Pod) -> int:
+    """Return the thousandths of a core that the Pod asks for: limits, else requests, else a default per Pod."""
+    asked = sum(container.resources.cpu_limit or container.resources.cpu_request or 0 for container in pod.containers)
+    return asked or DEFAULT_CPU_MILLIS
