@@ -1,7 +1,7 @@
 """Record what the real LinuxKit makes of the cases in this folder: ``python tests/data/linuxkit/record.py [CASE ...]``.
 
-Needs ``linuxkit`` on PATH; no network, no Docker. Each case is a folder with ``build.yml`` (LinuxKit YAML) and ``images.yml`` (the OCI images it
-names, see ``tests/unit/images/synthetic.py``); ``tree.json`` is written beside them.
+Needs ``linuxkit`` on PATH; no network, no Docker. Each case is a folder with ``build.yml`` (LinuxKit YAML) and ``images.yml`` (the OCI
+images it names, see ``tests/unit/images/synthetic.py``); ``tree.json`` is written beside them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def images_of(case: Path) -> dict[str, Any]:
 def build(case: Path, folder: Path) -> dict[str, Any]:
     """Build a case in `folder` and return what came out."""
     layout, cache, out = folder / "images.tar", folder / "cache", folder / "out"
-    layout.write_bytes(synthetic.Layout(images_of(case)).tar())
+    layout.write_bytes(synthetic.Layout(images_of(case), nested=True).tar())
     out.mkdir()
     _run(folder, "cache", "import", "--cache", str(cache), str(layout))
     arguments = ["build", "--no-sbom", "--format", "kernel+initrd", "--arch", "amd64"]

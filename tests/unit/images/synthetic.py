@@ -1,13 +1,14 @@
 """Small OCI images made from a description, the same bytes on every machine: the inputs of the differential tests.
 
-A description (``images.yml``) maps a reference to `config` (the image configuration's ``config``) and `layers`. A layer is a list of entries,
-each a mapping whose first key is the kind and whose value is the path::
+A description (``images.yml``) maps a reference to `config` (the image configuration's ``config``), `layers` and `compression` (``gzip``, ``zstd``, ``none``).
+A layer is a list of entries, each a mapping whose first key is the kind and whose value is the path::
 
     {dir: etc}  {file: bin/sh, mode: "4755", text: "..."}  {file: big, size: 100000}  {link: bin/ls, to: bin/sh}
     {symlink: lib64, to: usr/lib64}  {char: dev/null, device: [1, 3]}  {block: ...}  {fifo: ...}
     {tar: kernel.tar, entries: [...]}   # a file that is itself a tar, as LinuxKit's kernel images have it
 
-`mode` is octal text, `uid`, `gid` and `mtime` are numbers. Paths are written into the layer as they stand, so that ``./etc`` and whiteouts can be tried.
+`mode` is octal text, `uid`, `gid` and `mtime` are numbers. Paths are written into the layer as they stand, so that ``./etc`` and whiteouts
+can be tried.
 """
 
 from __future__ import annotations
@@ -90,9 +91,13 @@ def _json(value: object) -> bytes:
 
 
 class Layout:
-    """An OCI layout in memory: the blobs by digest, and the manifests by reference."""
+    """An OCI layout in memory: the blobs by digest, and the manifests by reference.
 
-    def __init__(self, images: Mapping[str, Any]) -> None:
+    With `nested`, the layout's index names an index for each image, as multi-platform images have it, and this the manifest.
+    """
+
+    def __init__(self, images: Mapping[str, Any], *, nested: bool = False) -> None:
+        self.nested = nested
         self.blobs: dict[str, bytes] = {}
         self.manifests: dict[str, dict[str, Any]] = {}
         for reference, image in images.items():
@@ -129,12 +134,19 @@ class Layout:
             "platform": {"architecture": "amd64", "os": "linux"},
         }
 
+    def _top(self, descriptor: dict[str, Any]) -> dict[str, Any]:
+        if not self.nested:
+            return descriptor
+        media_type = "application/vnd.oci.image.index.v1+json"
+        return self._put(media_type, _json({"schemaVersion": 2, "mediaType": media_type, "manifests": [descriptor]}))
+
     def files(self) -> Iterator[tuple[str, bytes]]:
         """Yield the layout's files; every image carries its name in both of the annotations that tools look for."""
         yield "oci-layout", _json({"imageLayoutVersion": "1.0.0"})
         names = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
         manifests: Sequence[dict[str, Any]] = [
-            {**descriptor, "annotations": dict.fromkeys(names, reference)} for reference, descriptor in self.manifests.items()
+            {**self._top(descriptor), "annotations": dict.fromkeys(names, reference)}
+            for reference, descriptor in self.manifests.items()
         ]
         yield "index.json", _json({"schemaVersion": 2, "manifests": manifests})
         for digest, data in self.blobs.items():
