@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import Any
 
 from attrs import define, evolve, field, frozen
 
@@ -17,7 +18,7 @@ from i2kit.errors import I2kitError, Interrupted, ProviderError
 from i2kit.events import Cancel, Event, Report
 from i2kit.gates import Gate
 from i2kit.manifest.workloads import SecretValue
-from i2kit.plan import Change, ChangeOutcome, Changes, GroupHealth, Outcome
+from i2kit.plan import Change, ChangeOutcome, Changes, GroupHealth, Outcome, Result
 from i2kit.records import Journal
 from i2kit.resources import Image, InstanceGroup
 
@@ -121,6 +122,24 @@ def apply(
     return executor.run(changes)
 
 
+def is_ready(change: Change) -> bool:
+    """Whether nothing is to be done for `change` and, if it is a group that is awaited, all its members were seen ready."""
+    if change.action != "no-op" or not change.awaited or not isinstance(change.resource, InstanceGroup):
+        return change.action == "no-op"
+    return change.observed is not None and sum(one.ready for one in change.observed.instances) >= change.resource.replicas
+
+
+def unchanged(changes: Changes) -> Outcome:
+    """Return the outcome of a run that found nothing to do."""
+    return Outcome(
+        application=changes.application,
+        environment=changes.environment,
+        changes=tuple(
+            ChangeOutcome(key=change.key, action=change.action, result="unchanged", message=change.reason) for change in changes.changes
+        ),
+    )
+
+
 class _Executor:
     def __init__(self, driver: Driver, journal: Journal, tools: Tools, released: frozenset[str], report: Report, cancel: Cancel) -> None:
         self._driver = driver
@@ -153,8 +172,7 @@ class _Executor:
             if change.action != "no-op":
                 continue
             run.applied.add(change.key)
-            ready = sum(one.ready for one in change.observed.instances) if change.observed else 0
-            if change.awaited and isinstance(change.resource, InstanceGroup) and ready < change.resource.replicas:
+            if isinstance(change.resource, InstanceGroup) and not is_ready(change):
                 run.gates[change.key] = Gate.open(change.resource, time.monotonic())
                 continue
             run.ready.add(change.key)
@@ -166,7 +184,7 @@ class _Executor:
             self._start(run)
             self._look(run)
             self._journal.renew(sorted(run.applied), sorted(run.running.values()))
-        futures = [*run.running, *run.looks]
+        futures: list[Future[Any]] = [*run.running, *run.looks]
         if futures:
             wait(futures, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
         elif run.busy:
@@ -255,7 +273,7 @@ class _Executor:
     def _pass(self, run: _Run, name: str) -> None:
         run.ready.add(name)
         change = run.changes[name]
-        result = "unchanged" if change.action == "no-op" else "done"
+        result: Result = "unchanged" if change.action == "no-op" else "done"
         self._finish(run, ChangeOutcome(key=name, action=change.action, result=result, seconds=self._since(run, name)))
 
     def _give_up(self, run: _Run, name: str, gate: Gate) -> None:

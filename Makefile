@@ -1,0 +1,59 @@
+# Each target sets up what it needs. `make demo` and `make test` are all a newcomer has to know.
+
+VENV    := .venv
+BIN     := $(VENV)/bin
+PYTHON  ?= python3
+SUDO    := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+# The local region needs root; with sudo the user's own environment (PATH, XDG folders) is not what the next run would see.
+AS_ROOT := $(SUDO)
+
+PACKAGES := busybox-static ca-certificates crun dnsmasq-base docker-registry gcc haproxy iproute2 libc6-dev make nftables procps \
+            python3 python3-venv qemu-system-x86 skopeo slirp4netns
+
+.PHONY: help setup images demo demo-down test lint bench clean packages
+
+help:
+	@echo "make demo       build examples/hello, run it in the local region and fetch its page"
+	@echo "make demo-down  end it"
+	@echo "make test       run all tests, real VMs included"
+	@echo "make setup images lint bench clean"
+
+packages:
+	@missing=$$(for p in $(PACKAGES); do dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
+	if [ -n "$$missing" ]; then \
+	  echo "installing $$missing" | tr '\n' ' '; echo; \
+	  $(SUDO) apt-get update -q=2 && \
+	  $(SUDO) env DEBIAN_FRONTEND=noninteractive sh -e scripts/install-packages $$missing; \
+	fi
+
+$(VENV)/.ready: setup.cfg setup.py pyproject.toml $(wildcard guest/*.go guest/go.mod)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[all,dev]'
+	@touch $@
+
+setup: packages $(VENV)/.ready
+
+images: setup
+	$(AS_ROOT) $(BIN)/python examples/hello/image/build.py
+	$(AS_ROOT) $(BIN)/i2kit images ls
+
+demo: setup
+	$(AS_ROOT) sh -e scripts/demo $(BIN)
+
+demo-down: setup
+	$(AS_ROOT) $(BIN)/i2kit destroy -f examples/hello
+
+test: setup
+	$(AS_ROOT) sh -e scripts/test $(BIN)
+
+lint: $(VENV)/.ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: setup
+	$(AS_ROOT) sh -e scripts/bench $(BIN)
+
+clean:
+	rm -rf $(VENV) build dist out *.egg-info i2kit/guest .mypy_cache .ruff_cache .pytest_cache .hypothesis .tox
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

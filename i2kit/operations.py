@@ -1,0 +1,339 @@
+"""The verbs that go the whole way: preview, deploy, destroy; and those that look: status, logs."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from typing import TextIO
+
+from attrs import frozen
+
+from i2kit import executor, planner
+from i2kit import status as statuses
+from i2kit.diff import diff as diff_resources
+from i2kit.driver import Artefact, Driver, LogLine
+from i2kit.environment import Environment
+from i2kit.errors import I2kitError, InvalidInput, Problem
+from i2kit.events import Cancel, Event, Report, silent
+from i2kit.images.builder import BuildRequest
+from i2kit.manifest.workloads import SecretValue, Workloads
+from i2kit.names import mark_value
+from i2kit.plan import Change, Changes, Observed, Outcome, Plan, Status
+from i2kit.records import Entry, Journal, decode, last_release
+from i2kit.registry import Registry
+from i2kit.resources import Image, InstanceGroup, Secret, key
+from i2kit.stages import Source, application_of, connect, diff, load, plan, ready_builder, resolve, target
+
+
+@frozen(kw_only=True)
+class DeployOptions:
+    """How to deploy.
+
+    `update_base` moves the base to the newest packages; `keep_failed` leaves a group that did not become ready for inspection; `take_over` claims an application whose holder
+    cannot be proven dead; `change_seconds` is the longest that one change may take.
+    """
+
+    update_base: bool = False
+    keep_failed: bool = False
+    take_over: bool = False
+    no_cache: bool = False
+    change_seconds: float = 900.0
+
+
+@frozen(kw_only=True)
+class Preview:
+    """A plan, what is there, and what would change."""
+
+    plan: Plan
+    observed: Observed
+    changes: Changes
+
+
+def preview(
+    sources: Sequence[Source],
+    *,
+    environment: Environment | None = None,
+    application: str | None = None,
+    options: DeployOptions = DeployOptions(),
+    report: Report = silent,
+    stdin: TextIO | None = None,
+) -> Preview:
+    """Go the way up to the changes, and change nothing."""
+    environment = environment or Environment()
+    workloads = load(sources, stdin=stdin)
+    name = application_of(environment, sources, application)
+    with closing(connect(environment)) as driver:
+        _, planned = _desired(driver, workloads, environment, name, options, report)
+        observed = driver.observe()
+        _refuse_foreign(observed, planned, named=bool(application or environment.application))
+        return Preview(plan=planned, observed=observed, changes=diff(planned, observed))
+
+
+def deploy(
+    sources: Sequence[Source],
+    *,
+    environment: Environment | None = None,
+    application: str | None = None,
+    options: DeployOptions = DeployOptions(),
+    report: Report = silent,
+    cancel: Cancel | None = None,
+    stdin: TextIO | None = None,
+) -> Outcome:
+    """Make the manifests run: load, resolve, plan, observe, diff, apply.
+
+    Safe to run again at any time, also after a run that was killed. Raises `InvalidInput` before anything is touched, `Held` when another run
+    holds the application.
+    """
+    environment = environment or Environment()
+    workloads = load(sources, stdin=stdin)
+    name = application_of(environment, sources, application)
+    with closing(connect(environment)) as driver:
+        entries, planned = _desired(driver, workloads, environment, name, options, report)
+        observed = driver.observe()
+        _refuse_foreign(observed, planned, named=bool(application or environment.application))
+        changes = diff(planned, observed)
+        registry = Registry()
+        registry.after_plan(planned, changes)
+        if _settled(changes, entries, planned):
+            return executor.unchanged(changes)
+        return _carry_out(driver, planned, workloads, registry, options, report, cancel or threading.Event())
+
+
+def apply(
+    plan: Plan,
+    environment: Environment,
+    *,
+    workloads: Workloads,
+    options: DeployOptions = DeployOptions(),
+    report: Report = silent,
+    cancel: Cancel | None = None,
+) -> Outcome:
+    """Claim the application, observe, and make what is there what `plan` says; `workloads` give the Secrets' values."""
+    with closing(connect(environment)) as driver:
+        return _carry_out(driver, plan, workloads, Registry(), options, report, cancel or threading.Event())
+
+
+def destroy(
+    *,
+    environment: Environment | None = None,
+    application: str,
+    options: DeployOptions = DeployOptions(),
+    report: Report = silent,
+    cancel: Cancel | None = None,
+) -> Outcome:
+    """Remove an application: its groups, balancers, names and secrets, its records, and what of the environment nothing else uses.
+
+    Nothing happens when it is not there.
+    """
+    environment = environment or Environment()
+    with closing(connect(environment)) as driver:
+        goal = target(environment, application)
+        journal = Journal(driver, goal.application)
+        entries = journal.read()
+        if not entries and not _surplus(driver, goal):
+            return Outcome(application=application, environment=environment.name, changes=())
+        gone = planner.empty(goal)
+        _claim(journal, gone, options, report)
+        changes = _surplus(driver, goal)
+        outcome = executor.apply(
+            Changes(environment=environment.name, application=application, changes=changes),
+            driver,
+            journal,
+            _tools(Registry(), gone, Workloads(workloads=()), options),
+            report=report,
+            cancel=cancel or threading.Event(),
+        )
+        if outcome.ok:
+            journal.remove_all()
+        else:
+            journal.end([one.key for one in outcome.changes if one.result == "done"], "destroy was not finished")
+        return outcome
+
+
+def applications(environment: Environment) -> tuple[str, ...]:
+    """Return the names of the applications in the environment."""
+    with closing(connect(environment)) as driver:
+        return tuple(driver.applications())
+
+
+def status(environment: Environment, application: str) -> Status:
+    """Return how an application is doing, seen at the real thing."""
+    with closing(connect(environment)) as driver:
+        name = mark_value(application)
+        entries = [decode(record) for record in driver.records(name)]
+        wanted = entries[-1] if entries and entries[-1].plan else last_release(entries)
+        return statuses.status_of(
+            driver.observe(),
+            wanted.plan if wanted else None,
+            environment=environment.name,
+            application=name,
+            provider=environment.provider,
+        )
+
+
+def logs(
+    environment: Environment,
+    application: str,
+    *,
+    workload: str | None = None,
+    tail: int | None = None,
+    follow: bool = False,
+) -> Iterator[LogLine]:
+    """Yield the console lines of an application's instances, of one workload if named; `tail` limits each instance's, `follow` goes on."""
+    driver = connect(environment)
+    with closing(driver):
+        name = mark_value(application)
+        groups = [
+            one.resource.name
+            for one in driver.observe().resources
+            if isinstance(one.resource, InstanceGroup)
+            and one.resource.mark.application == name
+            and workload in (None, one.resource.mark.workload)
+        ]
+        if not groups:
+            raise I2kitError.of(
+                "no-such-workload",
+                f"application {application!r} has no running workload" + (f" {workload!r}" if workload else ""),
+                hint="`i2kit status` shows what runs",
+            )
+        if follow and len(groups) > 1:
+            yield from _interleaved([driver.logs(group, tail=tail, follow=True) for group in groups])
+            return
+        for group in groups:
+            yield from driver.logs(group, tail=tail, follow=follow)
+
+
+def _desired(
+    driver: Driver, workloads: Workloads, environment: Environment, application: str, options: DeployOptions, report: Report
+) -> tuple[Sequence[Entry], Plan]:
+    """Resolve and plan with the base of the last release."""
+    ready_builder(environment.builder)
+    entries = [decode(record) for record in driver.records(mark_value(application))]
+    release = last_release(entries)
+    locked = resolve(
+        workloads,
+        environment,
+        previous=release.plan.lock if release and release.plan else None,
+        update_base=options.update_base,
+        report=report,
+    )
+    return entries, plan(workloads, locked, environment, application=application)
+
+
+def _refuse_foreign(observed: Observed, planned: Plan, *, named: bool) -> None:
+    """Refuse to work on an application that only shares its default name with this one."""
+    there = {_workload(one.resource) for one in observed.resources if one.resource.mark.application == planned.application}
+    wanted = {_workload(one) for one in planned.resources}
+    there.discard(None)
+    if named or not there or there & wanted:
+        return
+    raise InvalidInput(
+        Problem(
+            code="foreign-application",
+            message=f"an application called {planned.application!r} runs already, and shares no workload with these manifests",
+            hint="name yours with --application (or `application:` in environment.yml)",
+        )
+    )
+
+
+def _workload(resource: object) -> tuple[str, str] | None:
+    return (resource.mark.namespace, resource.mark.workload) if isinstance(resource, InstanceGroup) else None
+
+
+def _settled(changes: Changes, entries: Sequence[Entry], planned: Plan) -> bool:
+    """Whether nothing is to be done: no change is pending, everybody is ready, and the last record says so too."""
+    if changes.pending or not entries or entries[-1].kind != "release":
+        return False
+    last = entries[-1].plan
+    return last is not None and last.fingerprint == planned.fingerprint and all(executor.is_ready(one) for one in changes.changes)
+
+
+def _carry_out(
+    driver: Driver,
+    planned: Plan,
+    workloads: Workloads,
+    registry: Registry,
+    options: DeployOptions,
+    report: Report,
+    cancel: Cancel,
+) -> Outcome:
+    journal = Journal(driver, planned.application)
+    release = last_release(journal.read())
+    _claim(journal, planned, options, report)
+    # What was observed before the claim may have changed since; from here on nobody else changes it.
+    changes = diff(planned, driver.observe())
+    released = frozenset(key(one) for one in release.plan.resources) if release and release.plan else frozenset()
+    outcome = executor.apply(
+        changes, driver, journal, _tools(registry, planned, workloads, options), released=released, report=report, cancel=cancel
+    )
+    done = [one.key for one in outcome.changes if one.result in ("done", "unchanged")]
+    if outcome.ok:
+        journal.release(done)
+    else:
+        journal.end(done, "interrupted" if outcome.interrupted else "failed")
+    return outcome
+
+
+def _claim(journal: Journal, planned: Plan, options: DeployOptions, report: Report) -> None:
+    line = journal.claim(planned, take_over=options.take_over)
+    if line:
+        report(Event(kind="taken-over", message=line))
+
+
+def _surplus(driver: Driver, goal: planner.Target) -> tuple[Change, ...]:
+    """Return the deletes that remove the application; images that other applications' records name stay."""
+    own = goal.application
+    kept = {
+        key(resource)
+        for other in driver.applications()
+        if other != own
+        for record in driver.records(other)
+        for resource in (getattr(decode(record).plan, "resources", ()))
+        if isinstance(resource, Image)
+    }
+    return diff_resources(planner.empty(goal), driver.observe(), kept=frozenset(kept)).changes
+
+
+def _tools(registry: Registry, planned: Plan, workloads: Workloads, options: DeployOptions) -> executor.Tools:
+    images = {one.name: one for one in planned.resources if isinstance(one, Image)}
+
+    def build_one(image: Image, progress: Callable[[str], None]) -> Artefact:
+        artefact = registry.builder(image.builder).build(BuildRequest(image=image, no_cache=options.no_cache, progress=progress))
+        registry.after_build(image, artefact)
+        return artefact
+
+    return executor.Tools(
+        build=build_one,
+        images=images,
+        secrets=secret_values(planned, workloads),
+        before=registry.before_change,
+        after=registry.after_change,
+        change_seconds=options.change_seconds,
+        keep_failed=options.keep_failed,
+    )
+
+
+def secret_values(planned: Plan, workloads: Workloads) -> dict[str, Mapping[str, SecretValue]]:
+    """Return the values of the plan's `Secret` resources, by their names."""
+    values = {(mark_value(secret.namespace), secret.name): secret.data for secret in workloads.secrets}
+    return {
+        one.name: values[one.mark.namespace, one.secret]
+        for one in planned.resources
+        if isinstance(one, Secret) and (one.mark.namespace, one.secret) in values
+    }
+
+
+def _interleaved(streams: Sequence[Iterator[LogLine]]) -> Iterator[LogLine]:
+    """Yield from several endless streams as their lines come."""
+    lines: queue.Queue[LogLine] = queue.Queue(maxsize=1000)
+
+    def pump(stream: Iterator[LogLine]) -> None:
+        for line in stream:
+            lines.put(line)
+
+    for stream in streams:
+        threading.Thread(target=pump, args=(stream,), daemon=True).start()
+    while True:
+        yield lines.get()

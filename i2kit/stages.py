@@ -1,0 +1,213 @@
+"""The stages of the way, one function each: load, resolve, plan, observe, diff, build."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import TextIO
+from urllib.parse import urlparse
+
+from attrs import frozen
+
+from i2kit import planner
+from i2kit.diff import diff as diff_resources
+from i2kit.driver import Driver, Provider
+from i2kit.environment import Environment
+from i2kit.errors import InvalidInput, MissingRequirement, Problem
+from i2kit.events import Event, EventKind, Report, silent
+from i2kit.images.builder import Builder, BuildRequest
+from i2kit.images.locked import Locked
+from i2kit.images.resolve import resolve as resolve_images
+from i2kit.manifest import load as load_manifests
+from i2kit.manifest.workloads import Workloads
+from i2kit.names import mark_value, slug
+from i2kit.plan import Changes, Observed, Plan
+from i2kit.registry import ProviderInfo, Registry
+from i2kit.resources import Image, key
+from i2kit.secretkeys import secret_key
+
+Source = str | Path
+
+
+@frozen(kw_only=True)
+class BuiltImage:
+    """An image that was built or found in the cache; `bytes` is the size of its files together."""
+
+    name: str
+    digest: str
+    format: str
+    files: Mapping[str, Path]
+    bytes: int
+
+
+def load(sources: Sequence[Source], *, stdin: TextIO | None = None) -> Workloads:
+    """Read manifests: files, folders (their ``*.yaml``, ``*.yml``, ``*.json``), URLs, or ``-`` for `stdin`.
+
+    Raises `InvalidInput` with every problem at once.
+
+    >>> import io
+    >>> import i2kit
+    >>> paper = "name: web\\nreplicas: 2\\ncontainers: [{image: 'hello:1', ports: [8080]}]"
+    >>> workloads = i2kit.load(["-"], stdin=io.StringIO(paper))
+    >>> [(workload.name, workload.replicas) for workload in workloads.workloads]
+    [('web', 2)]
+    """
+    return load_manifests(sources, stdin=stdin)
+
+
+def default_application(sources: Sequence[Source]) -> str:
+    """Return the application's name when none is given: that of the first folder or file.
+
+    >>> default_application(["examples/hello/hello.yaml"])
+    'hello'
+    """
+    if not sources or str(sources[0]) == "-":
+        return "stdin"
+    first = str(sources[0])
+    path = Path(urlparse(first).path) if "://" in first else Path(first).resolve()
+    return slug(path.name if "://" not in first and path.is_dir() else path.stem)
+
+
+def application_of(environment: Environment, sources: Sequence[Source], named: str | None) -> str:
+    """Return the application that a command is about: the one named, the environment's, or the default."""
+    return named or environment.application or default_application(sources)
+
+
+def resolve(
+    workloads: Workloads,
+    environment: Environment,
+    *,
+    previous: Locked | None = None,
+    update_base: bool = False,
+    report: Report = silent,
+) -> Locked:
+    """Resolve every image reference and the base to digests: the image store first, then the registries.
+
+    `previous` keeps the base of an earlier release unless `update_base`. Raises `InvalidInput` naming every image that is nowhere.
+    """
+    builder = Registry().builder(environment.builder)
+    return resolve_images(
+        workloads,
+        environment,
+        previous=previous,
+        update_base=update_base,
+        builder_version=builder.version(),
+        progress=progress_of(report, "stage"),
+    )
+
+
+def plan(workloads: Workloads, locked: Locked, environment: Environment, *, application: str, format: str | None = None) -> Plan:  # noqa: A002
+    """Turn workloads into abstract resources; touches nothing and needs no credentials.
+
+    `format` overrides the image format that the provider likes best. Raises `InvalidInput` for what the provider cannot do and what does not fit.
+    """
+    key_needed = any(workloads.secrets)
+    return planner.plan(
+        workloads,
+        locked,
+        target(environment, application, format),
+        secret_key=secret_key(environment) if key_needed else b"",
+    )
+
+
+def connect(environment: Environment) -> Driver:
+    """Return a driver for the environment; close it (`contextlib.closing`) when done. Raises `MissingRequirement` for what this machine lacks."""
+    provider = Registry().provider(environment.provider)
+    problems = provider.check(environment)
+    if problems:
+        raise MissingRequirement(problems)
+    return provider.connect(environment)
+
+
+def observe(environment: Environment) -> Observed:
+    """Return everything of the environment that carries a mark, seen at the real thing."""
+    with closing(connect(environment)) as driver:
+        return driver.observe()
+
+
+def diff(plan: Plan, observed: Observed) -> Changes:
+    """Return what has to change for `observed` to become `plan`, in order, each change with its reason. Pure.
+
+    >>> from i2kit.plan import Observed, Plan
+    >>> nothing = Plan(environment="local", application="web", provider="local", resources=(), fingerprint="")
+    >>> diff(nothing, Observed()).pending
+    ()
+    """
+    return diff_resources(plan, observed)
+
+
+def build(
+    sources: Sequence[Source],
+    *,
+    environment: Environment | None = None,
+    application: str | None = None,
+    format: str | None = None,  # noqa: A002
+    no_cache: bool = False,
+    update_base: bool = False,
+    report: Report = silent,
+    stdin: TextIO | None = None,
+) -> tuple[BuiltImage, ...]:
+    """Build the images of the manifests' Pods, without deploying anything."""
+    environment = environment or Environment()
+    workloads = load(sources, stdin=stdin)
+    builder = ready_builder(environment.builder)
+    locked = resolve(workloads, environment, update_base=update_base, report=report)
+    planned = plan(workloads, locked, environment, application=application_of(environment, sources, application), format=format)
+    built = []
+    for image in (one for one in planned.resources if isinstance(one, Image)):
+        artefact = builder.build(BuildRequest(image=image, no_cache=no_cache, progress=progress_of(report, "progress", key(image))))
+        size = sum(path.stat().st_size for path in artefact.files.values())
+        built.append(BuiltImage(name=image.name, digest=image.digest, format=artefact.format, files=artefact.files, bytes=size))
+    return tuple(built)
+
+
+def providers() -> tuple[ProviderInfo, ...]:
+    """Return the installed providers, broken ones with the reason.
+
+    >>> import i2kit
+    >>> [provider.name for provider in i2kit.providers() if provider.name == "local"]
+    ['local']
+    """
+    return Registry().providers()
+
+
+def target(environment: Environment, application: str, asked: str | None = None) -> planner.Target:
+    """Return what the planner has to know of where `environment` lies; `asked` is an image format to use instead of the provider's best."""
+    provider = Registry().provider(environment.provider)
+    builder = Registry().builder(environment.builder)
+    return planner.Target(
+        environment=environment,
+        provider=provider,
+        limits=provider.limits(),
+        formats=_formats(provider, builder, asked),
+        application=mark_value(application),
+    )
+
+
+def _formats(provider: Provider, builder: Builder, asked: str | None) -> tuple[str, ...]:
+    wanted = (asked,) if asked else provider.formats
+    formats = tuple(one for one in wanted if one in builder.formats)
+    if not formats:
+        raise InvalidInput(
+            Problem(
+                code="unsupported-format",
+                message=f"builder {builder.name} makes no {' or '.join(wanted)} images",
+                expected=f"one of {', '.join(builder.formats)}",
+            )
+        )
+    return formats
+
+
+def ready_builder(name: str) -> Builder:
+    """Return the builder called `name`; raise `MissingRequirement` for what it needs and this machine lacks."""
+    builder = Registry().builder(name)
+    problems = builder.check()
+    if problems:
+        raise MissingRequirement(problems)
+    return builder
+
+
+def progress_of(report: Report, kind: EventKind, name: str = "") -> Callable[[str], None]:
+    """Return a function that reports each text it is given as an event of `kind`."""
+    return lambda message: report(Event(kind=kind, message=message, key=name))
