@@ -1,0 +1,44 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"time"
+)
+
+// An eventLog writes the guest's own lines on the console: one JSON object each, behind `i2kit `.
+type eventLog struct {
+	write func(line []byte)
+	now   func() time.Time
+}
+
+// emit writes one event. The pairs are names and values; their order stays.
+func (e eventLog) emit(event string, pairs ...any) {
+	var line bytes.Buffer
+	line.WriteString(`i2kit {"event": ` + jsonText(event) + `, "time": ` + jsonText(e.now().UTC().Format(time.RFC3339)))
+	for i := 0; i+1 < len(pairs); i += 2 {
+		line.WriteString(`, ` + jsonText(pairs[i]) + `: ` + jsonText(pairs[i+1]))
+	}
+	line.WriteByte('}')
+	e.write(line.Bytes())
+}
+
+func jsonText(value any) string {
+	if text, ok := value.(string); ok {
+		value = shorten(text)
+	}
+	text, err := json.Marshal(value)
+	if err != nil {
+		return `"?"`
+	}
+	return string(text)
+}
+
+// shorten keeps an event within the console's line, whatever a program answered.
+func shorten(text string) string {
+	const limit = 2000
+	if len(text) <= limit {
+		return text
+	}
+	return text[:limit] + "..."
+}

@@ -1,0 +1,5 @@
+package main
+
+import "syscall"
+
+const sysFinitModule = syscall.SYS_FINIT_MODULE

@@ -1,0 +1,3 @@
+module i2kit.dev/guest
+
+go 1.26

@@ -1,0 +1,207 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// A guest runs one Pod, from reading its description to its end.
+type guest struct {
+	layout   layout
+	crunPath string
+	reaper   *reaper
+	console  *console
+	events   eventLog
+	board    *board
+
+	// network starts to look for the address, which it sends.
+	network func(ctx context.Context, boot *bootConfig) (address <-chan string)
+
+	asked     chan struct{} // closed when someone asked for a shutdown
+	askOnce   sync.Once
+	askReason string
+}
+
+func newGuest(layout layout, crunPath string, output *console) *guest {
+	g := &guest{layout: layout, crunPath: crunPath, reaper: newReaper(), console: output, asked: make(chan struct{})}
+	g.events = eventLog{write: output.event, now: time.Now}
+	output.onDrop = func(lines int) []byte {
+		var text []byte
+		eventLog{write: func(line []byte) { text = line }, now: time.Now}.emit("dropped", "lines", lines)
+		return text
+	}
+	g.board = newBoard(func(ready bool, reason string) {
+		g.events.emit("readiness", "ready", ready, "reason", reason)
+	})
+	go guarded(output.run)
+	go guarded(g.reaper.run)
+	watchSignals(g.ask)
+	return g
+}
+
+// ask asks for a shutdown; only the first to ask is heard.
+func (g *guest) ask(reason string) {
+	g.askOnce.Do(func() {
+		g.askReason = reason
+		close(g.asked)
+	})
+}
+
+// run returns when the Pod has ended: nil after a shutdown, or when every container ended well.
+func (g *guest) run(bootFile string) error {
+	p, boot, err := g.read(bootFile)
+	if err != nil {
+		return err
+	}
+	listener, err := net.Listen("tcp", ":"+strconv.Itoa(p.HealthPort))
+	if err != nil {
+		return fmt.Errorf("health port: %w", err)
+	}
+	health := &healthServer{from: boot.healthFrom, verdict: g.board.verdict}
+	go guarded(func() { health.serve(listener) })
+	if err := syscall.Sethostname([]byte(boot.Hostname)); err != nil {
+		return fmt.Errorf("host name: %w", err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	addresses := g.network(ctx, boot)
+	if err := checkInventory(g.layout.root, p.Inventory); err != nil {
+		return err
+	}
+	debug.FreeOSMemory() // the list of files may have been long
+	var address string
+	select {
+	case address = <-addresses:
+	case <-g.asked:
+		return g.shutDown(p, func() {}, nil)
+	}
+	engine, err := g.prepare(p, boot, address)
+	if err != nil {
+		return err
+	}
+	return g.supervise(p, engine)
+}
+
+func (g *guest) read(bootFile string) (*pod, *bootConfig, error) {
+	data, err := os.ReadFile(g.layout.podFile())
+	if err != nil {
+		return nil, nil, err
+	}
+	p, err := parsePod(data)
+	if err != nil {
+		return nil, nil, err
+	}
+	boot, err := readBootConfig(bootFile)
+	return p, boot, err
+}
+
+// prepare makes the volumes and the containers' specifications; everything that is wrong with them is one error.
+func (g *guest) prepare(p *pod, boot *bootConfig, address string) (*crunEngine, error) {
+	volumes, err := prepareVolumes(p, boot, g.layout.root, g.layout.run)
+	wrong := []error{err}
+	engine := &crunEngine{
+		layout: g.layout, console: g.console, volumes: volumes, cgroup: "/i2kit/" + boot.Instance, pod: p,
+		crun: &crun{program: g.crunPath, layout: g.layout, reaper: g.reaper},
+	}
+	for i := range p.Containers {
+		spec := &p.Containers[i]
+		image, err := readSpec(filepath.Join(g.layout.service(spec.Name), "config.json"))
+		if err != nil {
+			wrong = append(wrong, fmt.Errorf("container %s: %w", spec.Name, err))
+			continue
+		}
+		env, err := containerEnvironment(image.object("process").texts("env"), spec.Env, boot, address)
+		if err == nil {
+			err = engine.prepare(spec, image, env)
+		}
+		if err != nil {
+			wrong = append(wrong, fmt.Errorf("container %s: %w", spec.Name, err))
+		}
+	}
+	return engine, errors.Join(wrong...)
+}
+
+// supervise runs the containers until they have ended for good, or until the end was asked for.
+func (g *guest) supervise(p *pod, engine *crunEngine) error {
+	keep, stopKeeping := context.WithCancel(context.Background())
+	stay, stopStaying := context.WithCancel(context.Background())
+	defer stopKeeping()
+	defer stopStaying()
+	var names []string
+	for _, spec := range p.Containers {
+		names = append(names, spec.Name)
+	}
+	g.board.open(names)
+	var failed atomic.Int32
+	var running sync.WaitGroup
+	for i := range p.Containers {
+		s := &supervisor{
+			spec: &p.Containers[i], policy: p.RestartPolicy, engine: engine, board: g.board, events: g.events,
+			grace: time.Duration(p.TerminationGracePeriodSeconds) * time.Second,
+			checker: func(kind string, spec *probeSpec) check {
+				return newCheck(p.Containers[i].Name, kind, spec, engine.crun)
+			},
+		}
+		running.Add(1)
+		go guarded(func() {
+			defer running.Done()
+			if !s.supervise(keep, stay) {
+				failed.Add(1)
+			}
+		})
+	}
+	ended := make(chan struct{})
+	go guarded(func() {
+		running.Wait()
+		close(ended)
+	})
+	defer removeCgroups(engine.cgroup)
+	select {
+	case <-ended:
+		reason := "every container has ended"
+		if n := failed.Load(); n > 0 {
+			reason = fmt.Sprintf("every container has ended, %d of %d failed", n, len(names))
+		}
+		g.board.shut(reason)
+		g.events.emit("shutdown", "reason", reason)
+		return nil
+	case <-g.asked:
+		stopKeeping()
+		return g.shutDown(p, stopStaying, ended)
+	}
+}
+
+// shutDown is the orderly end: unready first, then time for balancers to notice, then the containers.
+func (g *guest) shutDown(p *pod, stopContainers func(), ended <-chan struct{}) error {
+	g.board.shut("the VM is shutting down")
+	g.events.emit("shutdown", "reason", g.askReason)
+	if ended == nil {
+		return nil
+	}
+	select {
+	case <-time.After(time.Duration(p.DrainSeconds) * time.Second):
+	case <-ended:
+	}
+	stopContainers()
+	<-ended
+	return nil
+}
+
+// removeCgroups leaves nothing behind on a host; crun has removed the containers' own.
+func removeCgroups(parent string) {
+	hierarchies, _ := filepath.Glob("/sys/fs/cgroup/*")
+	for _, hierarchy := range append(hierarchies, "/sys/fs/cgroup") {
+		syscall.Rmdir(filepath.Join(hierarchy, parent))
+		syscall.Rmdir(filepath.Join(hierarchy, filepath.Dir(parent)))
+	}
+}

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// checkInventory compares the folders with what the planner put into the image: an initramfs that does not fit its
+// memory loses files without an error.
+func checkInventory(root string, expected map[string]inventoryEntry) error {
+	var wrong []error
+	for _, folder := range slices.Sorted(maps.Keys(expected)) {
+		found, err := takeInventory(rootFolder(filepath.Join(root, folder)))
+		if err != nil {
+			wrong = append(wrong, fmt.Errorf("%s: %w", folder, err))
+		} else if found != expected[folder] {
+			wrong = append(wrong, fmt.Errorf("%s: expected %s, found %s", folder, expected[folder], found))
+		}
+	}
+	if len(wrong) == 0 {
+		return nil
+	}
+	return fmt.Errorf("the file tree is not what was built (too little memory to unpack it?): %w", errors.Join(wrong...))
+}
+
+func (e inventoryEntry) String() string {
+	return fmt.Sprintf("%d files of %d bytes (%.12s)", e.Files, e.Bytes, e.SHA256)
+}
+
+// rootFolder is where LinuxKit lays a container's root file system: `lower` when it is writable, else `rootfs`.
+func rootFolder(service string) string {
+	if lower := filepath.Join(service, "lower"); isFolder(lower) {
+		return lower
+	}
+	return filepath.Join(service, "rootfs")
+}
+
+func isFolder(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
+}
+
+func takeInventory(root string) (inventoryEntry, error) {
+	entry := inventoryEntry{}
+	sizes := map[string]int64{}
+	err := filepath.WalkDir(root, func(path string, item fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name := strings.TrimPrefix(strings.TrimPrefix(path, root), "/")
+		if item.IsDir() && runtimeFolders[name] {
+			return filepath.SkipDir
+		}
+		if !item.Type().IsRegular() || runtimeFiles[name] {
+			return nil
+		}
+		info, err := item.Info()
+		if err != nil {
+			return err
+		}
+		sizes[name] = info.Size()
+		return nil
+	})
+	digest := sha256.New()
+	for _, name := range slices.Sorted(maps.Keys(sizes)) {
+		entry.Files++
+		entry.Bytes += sizes[name]
+		fmt.Fprintf(digest, "%s\t%d\n", name, sizes[name])
+	}
+	entry.SHA256 = hex.EncodeToString(digest.Sum(nil))
+	return entry, err
+}
+
+// What LinuxKit or the runtime writes itself.
+var (
+	runtimeFolders = map[string]bool{"dev": true, "proc": true, "sys": true, "run": true}
+	runtimeFiles   = map[string]bool{
+		"etc/hosts": true, "etc/hostname": true, "etc/resolv.conf": true, "etc/mtab": true, ".dockerenv": true,
+	}
+)
