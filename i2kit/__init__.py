@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import importlib
 import sys
+from importlib.util import find_spec
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from i2kit._version import __version__
+from i2kit._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from i2kit.api import *  # noqa: F403
@@ -31,7 +32,8 @@ sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:
-    if not name.startswith("_"):
+    # `from i2kit import names` asks here first; only what is no submodule may load the whole surface.
+    if not name.startswith("_") and (name in _ALSO_MODULES or find_spec(f"{__name__}.{name}") is None):
         api = importlib.import_module(_API)
         if name in api.__all__:
             return getattr(api, name)

@@ -19,7 +19,8 @@ _NOT_COMPARED = {"mark", "kind", "yaml", "sources"}
 def diff(plan: Plan, observed: Observed, *, kept: frozenset[str] = frozenset()) -> Changes:
     """Return the changes that make `observed` what `plan` says.
 
-    `kept` are keys of resources that must stay although nothing of the application uses them (images that other applications' release records name).
+    `kept` are keys of resources that must stay although nothing of the application uses them (images that other applications'
+    release records name).
     Raises `InvalidInput` when a name that the plan needs belongs to another application.
     """
     _refuse_conflicts(plan, observed)

@@ -124,8 +124,10 @@ class Driver(Protocol):
 class Provider:
     """What a plug-in registers.
 
-    `formats` are the image formats it boots, the best first. `connect` makes a driver for an environment; `check` lists what is missing on this machine or in the
-    environment's settings, each with the command or change that helps, and touches nothing. `settings` describes the keys that ``provider:`` in environment.yml may have:
+    `formats` are the image formats it boots, the best first. `connect` makes a driver for an environment; `check` lists what is
+    missing on this machine or in the
+    environment's settings, each with the command or change that helps, and touches nothing. `settings` describes the keys that
+    ``provider:`` in environment.yml may have:
     name -> one sentence.
     """
 
@@ -141,6 +143,4 @@ class Provider:
 
     def level(self, capability: Capability) -> Level:
         """Return how well the provider supports `capability`; what it does not mention is unsupported."""
-        return self.capabilities.get(
-            capability, Level(support=Support.UNSUPPORTED, reason=f"provider {self.name} does not mention it")
-        )
+        return self.capabilities.get(capability, Level(support=Support.UNSUPPORTED, reason=f"provider {self.name} does not mention it"))

@@ -1,6 +1,7 @@
 """Changes -> Outcome: the only writer. Parallel, idempotent, resumable, cancellable.
 
-One loop decides and writes the journal; a pool of threads applies changes and looks at groups. A change starts when what it needs is applied and the groups it is gated
+One loop decides and writes the journal; a pool of threads applies changes and looks at groups. A change starts when what it needs
+is applied and the groups it is gated
 by are ready; what depends on a failure is skipped, everything else goes on.
 """
 
@@ -31,7 +32,8 @@ LOG_LINES = 20
 class Tools:
     """What the executor works with: where images are built, where secrets come from, who watches the changes.
 
-    `secrets` are the values by `Secret` resource name; `before` may refuse a change by raising, `after` hears what became of it. `change_seconds` is the
+    `secrets` are the values by `Secret` resource name; `before` may refuse a change by raising, `after` hears what became of
+    it. `change_seconds` is the
     longest that a driver may take over one change.
     """
 
@@ -115,7 +117,8 @@ def apply(
 ) -> Outcome:
     """Apply `changes` under the journal's claim and wait until every group is ready.
 
-    `released` are the keys of groups that a good release has: a group that is not among them and does not become ready is removed again (unless
+    `released` are the keys of groups that a good release has: a group that is not among them and does not become ready is
+    removed again (unless
     `tools.keep_failed`). Raises `Held` when another run takes the application over.
     """
     executor = _Executor(driver, journal, tools, released, report, cancel)

@@ -14,7 +14,11 @@ Verdict = Literal["waiting", "ready", "failed"]
 
 @frozen(kw_only=True)
 class Gate:
-    """The wait for a group: opened at `opened`, all members ready since `ready_since`, most members ever ready `best` (times in seconds)."""
+    """The wait for a group.
+
+    Opened at `opened`, last got further at `progressed`, all members ready since `ready_since`; most members ever ready: `best`. Times in
+    seconds.
+    """
 
     group: InstanceGroup
     opened: float

@@ -11,7 +11,6 @@ from typing import TextIO
 from attrs import frozen
 
 from i2kit import executor, planner
-from i2kit import status as statuses
 from i2kit.diff import diff as diff_resources
 from i2kit.driver import Artefact, Driver, LogLine
 from i2kit.environment import Environment
@@ -25,13 +24,15 @@ from i2kit.records import Entry, Journal, decode, last_release
 from i2kit.registry import Registry
 from i2kit.resources import Image, InstanceGroup, Secret, key
 from i2kit.stages import Source, application_of, connect, diff, load, plan, ready_builder, resolve, target
+from i2kit.status import status_of
 
 
 @frozen(kw_only=True)
 class DeployOptions:
     """How to deploy.
 
-    `update_base` moves the base to the newest packages; `keep_failed` leaves a group that did not become ready for inspection; `take_over` claims an application whose holder
+    `update_base` moves the base to the newest packages; `keep_failed` leaves a group that did not become ready for inspection;
+    `take_over` claims an application whose holder
     cannot be proven dead; `change_seconds` is the longest that one change may take.
     """
 
@@ -83,7 +84,8 @@ def deploy(
 ) -> Outcome:
     """Make the manifests run: load, resolve, plan, observe, diff, apply.
 
-    Safe to run again at any time, also after a run that was killed. Raises `InvalidInput` before anything is touched, `Held` when another run
+    Safe to run again at any time, also after a run that was killed. Raises `InvalidInput` before anything is touched, `Held`
+    when another run
     holds the application.
     """
     environment = environment or Environment()
@@ -164,7 +166,7 @@ def status(environment: Environment, application: str) -> Status:
         name = mark_value(application)
         entries = [decode(record) for record in driver.records(name)]
         wanted = entries[-1] if entries and entries[-1].plan else last_release(entries)
-        return statuses.status_of(
+        return status_of(
             driver.observe(),
             wanted.plan if wanted else None,
             environment=environment.name,

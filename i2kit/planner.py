@@ -41,7 +41,10 @@ MEMBER_SUFFIX = 5
 
 @frozen(kw_only=True)
 class Target:
-    """What the planner has to know of the place the plan is for; `formats` are the provider's that the chosen builder makes, the best first."""
+    """What the planner has to know of the place the plan is for.
+
+    `formats` are the provider's that the chosen builder makes, the best first.
+    """
 
     environment: Environment
     provider: Provider
@@ -78,7 +81,8 @@ class Target:
 def plan(workloads: Workloads, locked: Locked, target: Target, *, secret_key: bytes = b"") -> Plan:
     """Return the plan for `workloads`.
 
-    `secret_key` keys the digests by which versions of Secrets are told apart. Raises `InvalidInput` with every problem at once when something does not fit the
+    `secret_key` keys the digests by which versions of Secrets are told apart. Raises `InvalidInput` with every problem at once
+    when something does not fit the
     provider's capabilities and limits, or a Pod its memory.
     """
     problems = [*_refused(workloads, target), *_oversized(workloads, locked, target)]

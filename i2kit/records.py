@@ -1,6 +1,7 @@
 """Release records: history, intent and lock of an application in one append-only list.
 
-A run claims the application, appends a step before it changes anything more, and ends with a release (all done) or an end (not all done). Every append is
+A run claims the application, appends a step before it changes anything more, and ends with a release (all done) or an end (not all
+done). Every append is
 create-only, so of two runs one sees `ConflictingRecord` and stops before it changes anything more.
 """
 
@@ -47,7 +48,10 @@ class Holder:
 
 @frozen(kw_only=True)
 class Entry:
-    """What one record says; `time` and `lease_seconds` in seconds. `plan` stands in claims (what is wanted) and releases (what was reached)."""
+    """What one record says; `time` and `lease_seconds` in seconds.
+
+    `plan` stands in claims (what is wanted) and releases (what was reached).
+    """
 
     schema: int = SCHEMA
     kind: EntryKind
@@ -228,7 +232,10 @@ class Journal:
 
 
 def _free_or_dead(last: Entry | None, me: Holder, now: float, take_over: bool) -> str:
-    """Return why the application may be claimed although `last` claims it; raise `Held` when it may not. Pure but for looking at processes."""
+    """Return why the application may be claimed although `last` claims it; raise `Held` when it may not.
+
+    Pure but for looking at processes.
+    """
     if last is None or last.kind in ("release", "end"):
         return ""
     alive = liveness(last.holder, me)

@@ -100,7 +100,8 @@ def resolve(
 def plan(workloads: Workloads, locked: Locked, environment: Environment, *, application: str, format: str | None = None) -> Plan:  # noqa: A002
     """Turn workloads into abstract resources; touches nothing and needs no credentials.
 
-    `format` overrides the image format that the provider likes best. Raises `InvalidInput` for what the provider cannot do and what does not fit.
+    `format` overrides the image format that the provider likes best. Raises `InvalidInput` for what the provider cannot do and
+    what does not fit.
     """
     key_needed = any(workloads.secrets)
     return planner.plan(
@@ -112,7 +113,10 @@ def plan(workloads: Workloads, locked: Locked, environment: Environment, *, appl
 
 
 def connect(environment: Environment) -> Driver:
-    """Return a driver for the environment; close it (`contextlib.closing`) when done. Raises `MissingRequirement` for what this machine lacks."""
+    """Return a driver for the environment; close it (`contextlib.closing`) when done.
+
+    Raises `MissingRequirement` for what this machine lacks.
+    """
     provider = Registry().provider(environment.provider)
     problems = provider.check(environment)
     if problems:
