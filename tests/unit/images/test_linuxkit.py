@@ -1,0 +1,402 @@
+"""The `linuxkit` builder: its command line against a faked command, its results against the real one where it is installed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import tarfile
+import textwrap
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from attrs import evolve
+
+from i2kit.errors import BuildError, I2kitError, MissingRequirement
+from i2kit.images import linuxkit
+from i2kit.images.builder import BuildRequest
+from i2kit.images.store import default_store
+from i2kit.resources import Image, Mark
+
+from . import initramfs, synthetic
+
+DATA = Path(__file__).parents[2] / "data" / "linuxkit"
+CASES = sorted(path.parent.name for path in DATA.glob("*/images.yml"))
+real_linuxkit = pytest.mark.skipif(shutil.which("linuxkit") is None, reason="the real linuxkit is not on PATH")
+
+# What the fake does is its `script`, run after it has noted how it was called.
+FAKE = """\
+#!{python}
+import json, os, pathlib, shutil, sys
+log = pathlib.Path({log!r})
+arguments = sys.argv[1:]
+call = {{"arguments": arguments, "environment": dict(os.environ), "folder": os.getcwd(), "umask": None}}
+if arguments != ["version"]:
+    call["stdin"] = sys.stdin.read()
+if arguments[:2] == ["cache", "import"]:
+    shutil.copy(arguments[-1], log.parent / "images.tar")
+with log.open("a") as lines:
+    lines.write(json.dumps(call) + "\\n")
+if arguments == ["version"]:
+    print("linuxkit version {version}")
+    print("commit: 0123456789abcdef")
+    sys.exit(0)
+{script}
+"""
+BUILDS = """
+if arguments[0] == "build":
+    out = pathlib.Path(arguments[arguments.index("--dir") + 1])
+    print("Extract kernel image: docker.io/i2kit/kernel:test", flush=True)
+    print("", flush=True)
+    print("Create outputs:", file=sys.stderr, flush=True)
+    (out / "image-kernel").write_text("kernel")
+    (out / "image-initrd.img").write_text("initrd")
+    (out / "image-cmdline").write_text("quiet")
+"""
+
+
+@pytest.fixture(autouse=True)
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Let store and cache lie in the test's own folder."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path
+
+
+class Fake:
+    """A `linuxkit` on PATH that notes how it is called."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder = folder
+        folder.mkdir()
+        monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+        self.does(BUILDS)
+
+    def does(self, script: str, version: str = "v1.8.2") -> None:
+        program = self.folder / "linuxkit"
+        log = str(self.folder / "calls")
+        program.write_text(FAKE.format(python=sys.executable, log=log, version=version, script=textwrap.dedent(script)))
+        program.chmod(0o755)
+
+    @property
+    def calls(self) -> list[dict[str, Any]]:
+        log = self.folder / "calls"
+        return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+
+    def call(self, *words: str) -> dict[str, Any]:
+        return next(call for call in self.calls if call["arguments"][: len(words)] == list(words))
+
+
+@pytest.fixture
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
+    return Fake(tmp_path / "bin", monkeypatch)
+
+
+def descriptions(case: str) -> dict[str, Any]:
+    return {**synthetic.load_images(DATA / "base.yml"), **synthetic.load_images(DATA / case / "images.yml")}
+
+
+def image(case: str, tmp_path: Path, *, digest: str = "ab" * 32) -> Image:
+    """Import a case's images into the store and return the `Image` of its YAML."""
+    layout = synthetic.Layout(descriptions(case))
+    folder = tmp_path / "layout"
+    layout.write(folder)
+    default_store().import_path(folder)
+    shutil.rmtree(folder)
+    text = (DATA / case / "build.yml").read_text()
+    named = yaml_references(text)
+    return Image(
+        name=f"{case}-image",
+        mark=Mark(environment="test"),
+        digest=digest,
+        format="kernel+initrd",
+        architecture="x86_64",
+        builder="linuxkit",
+        yaml=text,
+        sources={reference: digest for reference, digest in layout.digests.items() if reference in named},
+    )
+
+
+def yaml_references(text: str) -> set[str]:
+    document = yaml.safe_load(text)
+    return {document["kernel"]["image"], *document["init"], *(service["image"] for service in document["services"])}
+
+
+def request(case: str, tmp_path: Path, **how: Any) -> BuildRequest:
+    return BuildRequest(image=image(case, tmp_path), **how)
+
+
+def codes(error: I2kitError) -> list[str]:
+    return [problem.code for problem in error.problems]
+
+
+# The command line, held by the fake.
+
+
+def test_build_runs_linuxkit_offline_and_without_anything_of_the_users(fake: Fake, tmp_path: Path) -> None:
+    asked = request("plain", tmp_path)
+    linuxkit.build(asked)
+    assert [call["arguments"][0] for call in fake.calls] == ["version", "cache", "build"]
+    build = fake.call("build")
+    arguments = build["arguments"]
+    cache, out = arguments[arguments.index("--cache") + 1], arguments[arguments.index("--dir") + 1]
+    assert arguments == [
+        *["build", "--no-sbom", "--docker=false", "--pull=false", "--format", "kernel+initrd", "--arch", "amd64"],
+        *["--cache", cache, "--dir", out, "--name", "image", "-"],
+    ]
+    assert build["stdin"] == asked.image.yaml
+    assert set(build["environment"]) <= {
+        *("PATH", "HOME", "TMPDIR", "DOCKER_CONFIG", "LC_ALL", "TZ", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"),
+        *("LC_CTYPE", "PWD", "SHLVL", "_"),
+    }
+    assert build["environment"]["HTTPS_PROXY"] == "http://127.0.0.1:9"
+    assert build["environment"]["HOME"] == build["folder"]
+    assert Path(cache).is_relative_to(build["folder"])
+    assert not Path(build["folder"]).exists()
+
+
+def test_build_returns_what_linuxkit_wrote(fake: Fake, tmp_path: Path) -> None:
+    artefact = linuxkit.build(request("plain", tmp_path))
+    assert artefact.format == "kernel+initrd"
+    assert {role: path.read_text() for role, path in artefact.files.items()} == {
+        "kernel": "kernel",
+        "initrd": "initrd",
+        "cmdline": "quiet",
+    }
+    assert {path.parent for path in artefact.files.values()} == {tmp_path / "cache" / "i2kit" / "images" / ("ab" * 32)}
+    assert sorted(path.name for path in (tmp_path / "cache" / "i2kit").iterdir() if path.name.startswith("linuxkit")) == []
+
+
+def test_an_empty_command_line_is_an_empty_file(fake: Fake, tmp_path: Path) -> None:
+    fake.does(BUILDS + '    (out / "image-cmdline").unlink()\n')
+    assert linuxkit.build(request("plain", tmp_path)).files["cmdline"].read_bytes() == b""
+
+
+def test_an_image_that_was_built_is_not_built_again(fake: Fake, tmp_path: Path) -> None:
+    asked = request("plain", tmp_path)
+    first = linuxkit.build(asked)
+    again = linuxkit.build(asked)
+    assert again == first
+    assert len([call for call in fake.calls if call["arguments"][0] == "build"]) == 1
+
+
+def test_without_the_cache_an_image_is_built_again_in_its_place(fake: Fake, tmp_path: Path) -> None:
+    first = linuxkit.build(request("plain", tmp_path))
+    fake.does(BUILDS.replace('"initrd"', '"other initrd"'))
+    again = linuxkit.build(request("plain", tmp_path, no_cache=True))
+    assert again == first
+    assert again.files["initrd"].read_text() == "other initrd"
+
+
+def test_a_cached_image_that_lost_a_file_is_built_again(fake: Fake, tmp_path: Path) -> None:
+    asked = request("plain", tmp_path)
+    linuxkit.build(asked).files["kernel"].unlink()
+    assert linuxkit.build(asked).files["kernel"].read_text() == "kernel"
+
+
+def test_progress_hears_each_line_that_linuxkit_says(fake: Fake, tmp_path: Path) -> None:
+    heard: list[str] = []
+    linuxkit.build(request("plain", tmp_path, progress=heard.append))
+    assert heard == ["Extract kernel image: docker.io/i2kit/kernel:test", "Create outputs:"]
+
+
+def test_linuxkit_gets_each_image_by_name_behind_an_index(fake: Fake, tmp_path: Path) -> None:
+    asked = request("compressions", tmp_path)
+    linuxkit.build(asked)
+    with tarfile.open(fake.folder / "images.tar") as archive:
+        names = archive.getnames()
+
+        def document(name: str) -> dict[str, Any]:
+            found = archive.extractfile(name)
+            assert found is not None
+            loaded: dict[str, Any] = json.load(found)
+            return loaded
+
+        tops = document("index.json")["manifests"]
+        manifests = {
+            top["annotations"]["io.containerd.image.name"]: document(f"blobs/{top['digest'].replace(':', '/')}")["manifests"]
+            for top in tops
+        }
+    assert {name: [manifest["digest"] for manifest in found] for name, found in manifests.items()} == {
+        name: [digest] for name, digest in asked.image.sources.items()
+    }
+    assert all(manifest["platform"] == {"os": "linux", "architecture": "amd64"} for found in manifests.values() for manifest in found)
+    assert len(names) == len(set(names))
+
+
+# What can go wrong.
+
+
+def test_without_the_command_the_error_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = request("plain", tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
+    with pytest.raises(MissingRequirement) as caught:
+        linuxkit.build(asked)
+    assert codes(caught.value) == ["linuxkit-missing"]
+    assert "assembler" in str(caught.value)
+    assert [problem.code for problem in linuxkit.builder().check()] == ["linuxkit-missing"]
+
+
+@pytest.mark.parametrize("found", ["v1.7.1", "v0.8", "v1.2.3-40-gabcdef"])
+def test_an_old_linuxkit_is_refused_with_the_version_found(fake: Fake, tmp_path: Path, found: str) -> None:
+    fake.does(BUILDS, version=found)
+    with pytest.raises(MissingRequirement, match=f"is LinuxKit {found}; expected LinuxKit 1.8 or newer") as caught:
+        linuxkit.build(request("plain", tmp_path))
+    assert codes(caught.value) == ["linuxkit-too-old"]
+    assert [call["arguments"] for call in fake.calls] == [["version"]]
+
+
+@pytest.mark.parametrize("found", ["", "unknown"])
+def test_a_linuxkit_that_does_not_say_its_version_is_refused(fake: Fake, tmp_path: Path, found: str) -> None:
+    fake.does(BUILDS, version=found)
+    with pytest.raises(MissingRequirement) as caught:
+        linuxkit.version()
+    assert codes(caught.value) == ["linuxkit-unusable"]
+
+
+@pytest.mark.parametrize(("found", "named"), [("v1.8.2", "1.8.2"), ("v1.10.0-3-gabcdef-dirty", "1.10.0-3-gabcdef-dirty"), ("2.0", "2.0")])
+def test_the_version_names_number_and_commit(fake: Fake, found: str, named: str) -> None:
+    fake.does(BUILDS, version=found)
+    assert linuxkit.builder().version() == f"{named}+0123456789abcdef"
+    assert linuxkit.builder().check() == ()
+
+
+def test_a_disk_format_is_refused_before_anything_runs(fake: Fake, tmp_path: Path) -> None:
+    wanted = image("plain", tmp_path)
+    disk = evolve(wanted, format="qcow2-bios")
+    with pytest.raises(BuildError, match="does not make qcow2-bios; expected kernel"):
+        linuxkit.build(BuildRequest(image=disk))
+    assert fake.calls == []
+
+
+def test_an_image_that_is_not_among_the_sources_is_refused_before_linuxkit_asks_a_registry(fake: Fake, tmp_path: Path) -> None:
+    asked = request("plain", tmp_path)
+    asked.image.sources.pop("docker.io/example/web:1")
+    asked.image.sources.pop("docker.io/i2kit/kernel:test")
+    with pytest.raises(BuildError) as caught:
+        linuxkit.build(asked)
+    assert codes(caught.value) == ["image-unlocked", "image-unlocked"]
+    assert "docker.io/example/web:1" in str(caught.value)
+    assert [call["arguments"] for call in fake.calls] == [["version"]]
+
+
+def test_images_that_are_not_in_the_store_are_all_named(fake: Fake, tmp_path: Path) -> None:
+    asked = request("plain", tmp_path)
+    default_store().remove("docker.io/example/web:1")
+    default_store().remove("docker.io/i2kit/pod:test")
+    with pytest.raises(BuildError) as caught:
+        linuxkit.build(asked)
+    assert codes(caught.value) == ["image-missing", "image-missing"]
+    assert "docker.io/i2kit/pod:test" in str(caught.value)
+
+
+FAILURES = {
+    "linuxkit-image": 'print("Error: could not pull image docker.io/x/y:1: error getting manifest for image"); sys.exit(1)',
+    "linuxkit-link": 'print("Error: failed to extract root filesystem for docker.io/x/y:1: archive/tar: write too long"); sys.exit(1)',
+    "disk-full": 'print("FATA[0000] error: write /x: no space left on device"); sys.exit(1)',
+    "linuxkit-kernel": 'print("Error: failed to extract kernel image and tarball: did not find kernel in kernel image"); sys.exit(1)',
+    "linuxkit-yaml": 'print("Error: invalid config: unknown field shell"); sys.exit(1)',
+    "linuxkit-failed": 'print("Error: something new"); print("and more of it"); sys.exit(3)',
+    "linuxkit-killed": "os.kill(os.getpid(), 9)",
+}
+
+SAID = {
+    "linuxkit-image": "the image docker.io/x/y:1",
+    "linuxkit-link": "docker.io/x/y:1: its etc/hosts or etc/resolv.conf is a link",
+    "linuxkit-kernel": "did not find kernel in the kernel image",
+    "linuxkit-failed": "`linuxkit build` ended with 3, saying: something new",
+    "linuxkit-killed": "ended by signal 9",
+}
+
+
+@pytest.mark.parametrize("code", FAILURES)
+def test_linuxkits_failures_are_build_errors_that_say_what_to_do(fake: Fake, tmp_path: Path, code: str) -> None:
+    fake.does(f'if arguments[0] == "build":\n    {FAILURES[code]}\n')
+    with pytest.raises(BuildError) as caught:
+        linuxkit.build(request("plain", tmp_path))
+    (problem,) = caught.value.problems
+    assert problem.code == code
+    assert problem.hint
+    assert problem.message.endswith(SAID.get(code, ""))
+    assert not (tmp_path / "cache" / "i2kit" / "images" / ("ab" * 32) / "initrd").exists()
+
+
+def test_a_linuxkit_that_ends_well_without_an_initrd_has_failed(fake: Fake, tmp_path: Path) -> None:
+    fake.does("")
+    with pytest.raises(BuildError, match=r"did not write image-kernel, image-initrd\.img"):
+        linuxkit.build(request("plain", tmp_path))
+
+
+def test_a_run_that_is_stopped_ends_linuxkit(fake: Fake, tmp_path: Path) -> None:
+    pid_file = tmp_path / "pid"
+    fake.does(
+        f"""
+        if arguments[0] == "build":
+            pathlib.Path({str(pid_file)!r}).write_text(str(os.getpid()))
+            print("working", flush=True)
+            import signal
+            signal.pause()
+        """
+    )
+
+    def stop(_line: str) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        linuxkit.build(request("plain", tmp_path, progress=stop))
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid_file.read_text()), 0)
+    assert [path for path in (tmp_path / "cache" / "i2kit").iterdir() if path.name.startswith("linuxkit")] == []
+
+
+# The real command.
+
+
+@real_linuxkit
+@pytest.mark.parametrize("case", CASES)
+def test_the_builder_makes_what_is_recorded(case: str, tmp_path: Path) -> None:
+    recorded = json.loads((DATA / case / "tree.json").read_text())
+    artefact = linuxkit.build(request(case, tmp_path))
+    tree, lost = initramfs.read_tree(artefact.files["initrd"])
+    assert tree == recorded["tree"]
+    assert lost == recorded["lost"]
+    assert artefact.files["cmdline"].read_text() == recorded["cmdline"]
+
+
+@real_linuxkit
+@pytest.mark.parametrize("case", ["plain", "names"])
+def test_real_builds_repeat_bit_for_bit(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+    for number, (zone, mask) in enumerate([("UTC", 0o022), ("Asia/Kathmandu", 0o077)]):
+        for variable in ("XDG_DATA_HOME", "XDG_CACHE_HOME", "HOME"):
+            monkeypatch.setenv(variable, str(tmp_path / f"{variable}-{number}"))
+        monkeypatch.setenv("TZ", zone)
+        time.tzset()
+        before = os.umask(mask)
+        try:
+            artefact = linuxkit.build(request(case, tmp_path))
+        finally:
+            os.umask(before)
+        made.append({role: (path.read_bytes(), path.stat().st_mode) for role, path in artefact.files.items()})
+    monkeypatch.undo()
+    time.tzset()
+    assert made[0] == made[1]
+
+
+@real_linuxkit
+def test_a_real_build_without_an_image_fails_at_once_and_says_which(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = request("plain", tmp_path)
+
+    def half(path: Path, image: Image, store: Any, write: Callable[..., None] = linuxkit._write_images) -> None:
+        image.sources.pop("docker.io/example/web:1")
+        write(path, image, store)
+
+    monkeypatch.setattr(linuxkit, "_write_images", half)
+    with pytest.raises(BuildError, match=r"cannot use the image docker\.io/example/web:1") as caught:
+        linuxkit.build(asked)
+    assert codes(caught.value) == ["linuxkit-image"]
