@@ -25,7 +25,10 @@ def diff(plan: Plan, observed: Observed, *, kept: frozenset[str] = frozenset()) 
     """
     _refuse_conflicts(plan, observed)
     desired, seen = plan.by_key(), observed.by_key()
-    wanted = [_wanted(resource, seen.get(key(resource)), observed) for resource in plan.resources]
+    wanted = [
+        evolve(_wanted(resource, seen.get(key(resource)), observed), gates=_gates(resource, seen.get(key(resource)), plan, observed))
+        for resource in plan.resources
+    ]
     unwanted = [_unwanted(one, plan) for one in _surplus(plan, observed, kept)]
     pending = {change.key for change in (*wanted, *unwanted) if change.action != "no-op"}
     changes = [
@@ -63,7 +66,6 @@ def _wanted(resource: Resource, seen: ObservedResource | None, observed: Observe
             resource=resource,
             reason="; ".join(differences),
             observed=seen,
-            gates=_new_backends(resource, seen.resource),
             awaited=awaited,
         )
     return Change(action="no-op", resource=resource, reason=_why_nothing(resource, seen), observed=seen, awaited=awaited)
@@ -138,12 +140,21 @@ def _why_nothing(resource: Resource, seen: ObservedResource) -> str:
             return "it is as planned"
 
 
-def _new_backends(desired: Resource, seen: Resource) -> tuple[str, ...]:
-    """Return the groups that a balancer is to move to: they must serve before it does."""
-    if not isinstance(desired, Balancer) or not isinstance(seen, Balancer):
+def _gates(resource: Resource, seen: ObservedResource | None, plan: Plan, observed: Observed) -> tuple[str, ...]:
+    """Return the groups that a balancer is to move to: they must serve before it does.
+
+    One that has to be made anew waits only when older groups of its workloads are there, which may still serve. Where nothing served
+    before, nothing is lost, and a Pod that becomes ready only once its own Service answers must not wait for ever.
+    """
+    if not isinstance(resource, Balancer):
         return ()
-    known = {backend.group for backend in seen.backends}
-    return tuple(f"InstanceGroup/{backend.group}" for backend in desired.backends if backend.group not in known)
+    desired = plan.by_key()
+    backends = [f"InstanceGroup/{backend.group}" for backend in resource.backends]
+    if seen is None:
+        groups = [(name, desired[name]) for name in backends if name in desired]
+        return tuple(name for name, group in groups if any(_same_workload(one, group) for one in _groups(observed)))
+    known = {f"InstanceGroup/{backend.group}" for backend in seen.resource.backends} if isinstance(seen.resource, Balancer) else set()
+    return tuple(name for name in backends if name not in known)
 
 
 def _surplus(plan: Plan, observed: Observed, kept: frozenset[str]) -> list[ObservedResource]:
@@ -201,5 +212,5 @@ def _groups(observed: Observed) -> list[InstanceGroup]:
     return [one.resource for one in observed.resources if isinstance(one.resource, InstanceGroup)]
 
 
-def _same_workload(one: InstanceGroup, other: InstanceGroup) -> bool:
+def _same_workload(one: InstanceGroup, other: Resource) -> bool:
     return one.name != other.name and bool(groups_of((one,), other.mark))
