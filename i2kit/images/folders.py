@@ -1,4 +1,4 @@
-"""Where the image store and the cache lie, and how files get there: written aside, then renamed, so nobody sees half of one."""
+"""How files get into the image store and the cache: written aside, then renamed, so that nobody sees half of one."""
 
 from __future__ import annotations
 
@@ -9,22 +9,6 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-
-def data_folder() -> Path:
-    """Return ``$XDG_DATA_HOME/i2kit``."""
-    return _xdg("XDG_DATA_HOME", ".local/share") / "i2kit"
-
-
-def cache_folder() -> Path:
-    """Return ``$XDG_CACHE_HOME/i2kit``; everything in it can be made again."""
-    return _xdg("XDG_CACHE_HOME", ".cache") / "i2kit"
-
-
-def _xdg(variable: str, default: str) -> Path:
-    value = os.environ.get(variable, "")
-    # The XDG specification: a relative path is to be ignored.
-    return Path(value) if value.startswith("/") else Path.home() / default
 
 
 @contextmanager

@@ -17,8 +17,9 @@ import zstandard
 from attrs import astuple, frozen
 
 from i2kit.errors import BuildError, I2kitError
-from i2kit.images.folders import cache_folder, written_aside
+from i2kit.images.folders import written_aside
 from i2kit.images.locked import Layer
+from i2kit.paths import cache_home
 
 INDEX_SCHEMA = 1
 PAGE = 4096
@@ -66,7 +67,7 @@ def members(layer: Layer, blob: Path) -> tuple[Member, ...]:
 
     Raises `BuildError` for what is damaged (``layer-damaged``) or would lead out of the image (``layer-unsafe-path``).
     """
-    cached = cache_folder() / "layers" / f"{layer.diff_id.removeprefix('sha256:')}.{INDEX_SCHEMA}.json"
+    cached = cache_home() / "layers" / f"{layer.diff_id.removeprefix('sha256:')}.{INDEX_SCHEMA}.json"
     try:
         rows = json.loads(cached.read_bytes())
         return tuple(Member(*row) for row in rows)

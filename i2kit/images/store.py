@@ -13,9 +13,10 @@ from attrs import frozen
 
 from i2kit.errors import I2kitError
 from i2kit.images import archives, layers, oci, tree
-from i2kit.images.folders import data_folder, locked, written_aside
+from i2kit.images.folders import locked, written_aside
 from i2kit.images.locked import Layer
 from i2kit.images.reference import Reference, normalise, parse
+from i2kit.paths import data_home
 
 _CHUNK = 1 << 20
 
@@ -247,7 +248,7 @@ class ImageStore:
 
 def default_store() -> ImageStore:
     """Return the user's store, ``$XDG_DATA_HOME/i2kit/store``."""
-    return ImageStore(data_folder() / "store")
+    return ImageStore(data_home() / "store")
 
 
 def _name_of(descriptor: dict[str, Any]) -> str:
