@@ -125,7 +125,8 @@ def _drawn_frame(frame: Box) -> Iterable[str]:
         f'<rect x="{frame.x:.0f}" y="{frame.y:.0f}" width="{frame.width:.0f}" height="{frame.height:.0f}" rx="10" '
         f'fill="{fill}" stroke="{line}" stroke-dasharray="5 4"/>'
     )
-    yield f'<text x="{frame.x + _PADDING:.0f}" y="{frame.y + _LINE + 2:.0f}" fill="{_FAINT}">{_text(_shortened(frame.node.title, room))}</text>'
+    title = _text(_shortened(frame.node.title, room))
+    yield f'<text x="{frame.x + _PADDING:.0f}" y="{frame.y + _LINE + 2:.0f}" fill="{_FAINT}">{title}</text>'
 
 
 def _drawn(box: Box) -> Iterable[str]:
