@@ -2,47 +2,81 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import attrs
-from attrs import evolve
+from attrs import evolve, frozen
 
 from i2kit.errors import InvalidInput, Problem
-from i2kit.plan import Change, Changes, Observed, ObservedResource, Plan, groups_of
-from i2kit.resources import Balancer, DnsRecord, Image, InstanceGroup, Network, Resource, Secret, key
+from i2kit.plan import Change, Changes, Observed, ObservedResource, Plan
+from i2kit.resources import Balancer, DnsRecord, Image, InstanceGroup, Mark, Network, Resource, Secret, key
 
 # The mark says who made a resource, not what it is: a difference there is a conflict or nothing, never an update.
 _NOT_COMPARED = {"mark", "kind", "yaml", "sources"}
+
+
+@frozen(kw_only=True)
+class _Sides:
+    """Both sides with what is asked of them often, so that a large plan is compared in one pass."""
+
+    plan: Plan
+    desired: Mapping[str, Resource]
+    seen: Mapping[str, ObservedResource]
+    planned_groups: Mapping[tuple[str, str, str], list[InstanceGroup]]
+    seen_groups: Mapping[tuple[str, str, str], list[InstanceGroup]]
+
+    @classmethod
+    def of(cls, plan: Plan, observed: Observed) -> _Sides:
+        return cls(
+            plan=plan,
+            desired=plan.by_key(),
+            seen=observed.by_key(),
+            planned_groups=_by_workload(plan.resources),
+            seen_groups=_by_workload(one.resource for one in observed.resources),
+        )
+
+    def others(self, group: InstanceGroup) -> list[InstanceGroup]:
+        """Return the groups of the same workload that are there and are not this one."""
+        return [one for one in self.seen_groups.get(_workload(group.mark), []) if one.name != group.name]
+
+
+def _by_workload(resources: Iterable[Resource]) -> dict[tuple[str, str, str], list[InstanceGroup]]:
+    groups: dict[tuple[str, str, str], list[InstanceGroup]] = defaultdict(list)
+    for resource in resources:
+        if isinstance(resource, InstanceGroup):
+            groups[_workload(resource.mark)].append(resource)
+    return groups
+
+
+def _workload(mark: Mark) -> tuple[str, str, str]:
+    return (mark.application, mark.namespace, mark.workload)
 
 
 def diff(plan: Plan, observed: Observed, *, kept: frozenset[str] = frozenset()) -> Changes:
     """Return the changes that make `observed` what `plan` says.
 
     `kept` are keys of resources that must stay although nothing of the application uses them (images that other applications'
-    release records name).
-    Raises `InvalidInput` when a name that the plan needs belongs to another application.
+    release records name). Raises `InvalidInput` when a name that the plan needs belongs to another application.
     """
-    _refuse_conflicts(plan, observed)
-    desired, seen = plan.by_key(), observed.by_key()
-    wanted = [
-        evolve(_wanted(resource, seen.get(key(resource)), observed), gates=_gates(resource, seen.get(key(resource)), plan, observed))
-        for resource in plan.resources
-    ]
-    unwanted = [_unwanted(one, plan) for one in _surplus(plan, observed, kept)]
+    sides = _Sides.of(plan, observed)
+    _refuse_conflicts(sides)
+    wanted = [_wanted(resource, sides) for resource in plan.resources]
+    unwanted = [_unwanted(one, sides) for one in _surplus(sides, observed, kept)]
     pending = {change.key for change in (*wanted, *unwanted) if change.action != "no-op"}
+    users = _users(wanted, unwanted)
     changes = [
-        *(evolve(change, needs=_needs(change.resource, pending)) for change in wanted),
-        *(_ordered_delete(change, unwanted, wanted, desired) for change in unwanted),
+        *(evolve(change, needs=tuple(needed for needed in change.resource.needs if needed in pending)) for change in wanted),
+        *(evolve(change, needs=tuple(users[change.key])) if change.action == "delete" else change for change in unwanted),
     ]
     return Changes(environment=plan.environment, application=plan.application, changes=tuple(changes))
 
 
-def _refuse_conflicts(plan: Plan, observed: Observed) -> None:
-    seen = observed.by_key()
+def _refuse_conflicts(sides: _Sides) -> None:
     problems = []
-    for resource in plan.resources:
-        other = seen.get(key(resource))
+    for name, resource in sides.desired.items():
+        other = sides.seen.get(name)
         if other is not None and resource.mark.application and other.resource.mark.application != resource.mark.application:
             problems.append(
                 Problem(
@@ -55,27 +89,22 @@ def _refuse_conflicts(plan: Plan, observed: Observed) -> None:
         raise InvalidInput(problems)
 
 
-def _wanted(resource: Resource, seen: ObservedResource | None, observed: Observed) -> Change:
-    awaited = isinstance(resource, InstanceGroup)
+def _wanted(resource: Resource, sides: _Sides) -> Change:
+    seen = sides.seen.get(key(resource))
+    awaited, gates = isinstance(resource, InstanceGroup), _gates(resource, seen, sides)
     if seen is None:
-        return Change(action="create", resource=resource, reason=_why_new(resource, observed), awaited=awaited)
+        return Change(action="create", resource=resource, reason=_why_new(resource, sides), gates=gates, awaited=awaited)
     differences = [*_differences(resource, seen.resource), *seen.faults]
     if differences:
-        return Change(
-            action="update",
-            resource=resource,
-            reason="; ".join(differences),
-            observed=seen,
-            awaited=awaited,
-        )
-    return Change(action="no-op", resource=resource, reason=_why_nothing(resource, seen), observed=seen, awaited=awaited)
+        reason = "; ".join(differences)
+        return Change(action="update", resource=resource, reason=reason, observed=seen, gates=gates, awaited=awaited)
+    reason = _why_nothing(resource, seen)
+    return Change(action="no-op", resource=resource, reason=reason, observed=seen, gates=gates, awaited=awaited)
 
 
-def _why_new(resource: Resource, observed: Observed) -> str:
-    if not isinstance(resource, InstanceGroup):
-        return "it does not exist yet"
-    others = [one for one in _groups(observed) if _same_workload(one, resource)]
-    if not others:
+def _why_new(resource: Resource, sides: _Sides) -> str:
+    others = sides.others(resource) if isinstance(resource, InstanceGroup) else []
+    if not isinstance(resource, InstanceGroup) or not others:
         return "it does not exist yet"
     reasons = _template_differences(resource, others[-1])
     return f"replaces {others[-1].name}: {'; '.join(reasons)}"
@@ -140,7 +169,7 @@ def _why_nothing(resource: Resource, seen: ObservedResource) -> str:
             return "it is as planned"
 
 
-def _gates(resource: Resource, seen: ObservedResource | None, plan: Plan, observed: Observed) -> tuple[str, ...]:
+def _gates(resource: Resource, seen: ObservedResource | None, sides: _Sides) -> tuple[str, ...]:
     """Return the groups that a balancer is to move to: they must serve before it does.
 
     One that has to be made anew waits only when older groups of its workloads are there, which may still serve. Where nothing served
@@ -148,69 +177,56 @@ def _gates(resource: Resource, seen: ObservedResource | None, plan: Plan, observ
     """
     if not isinstance(resource, Balancer):
         return ()
-    desired = plan.by_key()
     backends = [f"InstanceGroup/{backend.group}" for backend in resource.backends]
     if seen is None:
-        groups = [(name, desired[name]) for name in backends if name in desired]
-        return tuple(name for name, group in groups if any(_same_workload(one, group) for one in _groups(observed)))
+        groups = [(name, sides.desired.get(name)) for name in backends]
+        return tuple(name for name, group in groups if isinstance(group, InstanceGroup) and sides.others(group))
     known = {f"InstanceGroup/{backend.group}" for backend in seen.resource.backends} if isinstance(seen.resource, Balancer) else set()
     return tuple(name for name in backends if name not in known)
 
 
-def _surplus(plan: Plan, observed: Observed, kept: frozenset[str]) -> list[ObservedResource]:
+def _surplus(sides: _Sides, observed: Observed, kept: frozenset[str]) -> list[ObservedResource]:
     """Return what is there and not in the plan, and is the application's own, or the environment's and used by nobody."""
-    desired = plan.by_key()
-    own = [one for one in observed.resources if one.resource.mark.application == plan.application and key(one.resource) not in desired]
-    if plan.resources:
+    application = sides.plan.application
+    own = [one for name, one in sides.seen.items() if one.resource.mark.application == application and name not in sides.desired]
+    if sides.plan.resources:
         return own
-    others = [one.resource for one in observed.resources if one.resource.mark.application not in ("", plan.application)]
+    others = [one.resource for one in observed.resources if one.resource.mark.application not in ("", application)]
     used = {needed for resource in others for needed in resource.needs} | kept
-    shared = [one for one in observed.resources if not one.resource.mark.application]
-    return [*own, *(one for one in shared if key(one.resource) not in used)]
+    return [*own, *(one for name, one in sides.seen.items() if not one.resource.mark.application and name not in used)]
 
 
-def _unwanted(seen: ObservedResource, plan: Plan) -> Change:
+def _unwanted(seen: ObservedResource, sides: _Sides) -> Change:
     resource = seen.resource
-    if not plan.resources:
+    if not sides.plan.resources:
         return Change(action="delete", resource=resource, reason="the application is to be gone", observed=seen)
-    if isinstance(resource, InstanceGroup):
-        successors = groups_of(plan.resources, resource.mark)
-        if successors:
-            return Change(action="delete", resource=resource, reason=f"replaced by {successors[0].name}", observed=seen)
-    if isinstance(resource, Secret):
-        # An older version stays as long as the group that uses it; what outlives it goes with the application.
-        return Change(action="no-op", resource=resource, reason="an older version; it goes with the application", observed=seen)
-    return Change(
-        action="no-op",
-        resource=resource,
-        reason="it is not in the manifests any more and is left as it is",
-        observed=seen,
+    successors = sides.planned_groups.get(_workload(resource.mark), []) if isinstance(resource, InstanceGroup) else []
+    if successors:
+        return Change(
+            action="delete",
+            resource=resource,
+            reason=f"replaced by {successors[0].name}",
+            observed=seen,
+            gates=tuple(key(group) for group in successors),
+        )
+    # An older version of a Secret stays as long as the group that uses it; what outlives it goes with the application.
+    reason = (
+        "an older version; it goes with the application"
+        if isinstance(resource, Secret)
+        else "it is not in the manifests any more and is left as it is"
     )
+    return Change(action="no-op", resource=resource, reason=reason, observed=seen)
 
 
-def _needs(resource: Resource, pending: set[str]) -> tuple[str, ...]:
-    return tuple(needed for needed in resource.needs if needed in pending)
-
-
-def _ordered_delete(change: Change, unwanted: Iterable[Change], wanted: Iterable[Change], desired: Mapping[str, Resource]) -> Change:
-    """Put a delete behind everything that still uses the resource, and a superseded group behind its successor."""
-    if change.action != "delete":
-        return change
-    users = [other.key for other in unwanted if other.action == "delete" and change.key in other.resource.needs]
-    movers = [
-        other.key
-        for other in wanted
-        if other.action != "no-op" and other.observed is not None and change.key in other.observed.resource.needs
-    ]
-    gates: tuple[str, ...] = ()
-    if isinstance(change.resource, InstanceGroup):
-        gates = tuple(key(group) for group in groups_of(tuple(desired.values()), change.resource.mark))
-    return evolve(change, needs=(*users, *movers), gates=gates)
-
-
-def _groups(observed: Observed) -> list[InstanceGroup]:
-    return [one.resource for one in observed.resources if isinstance(one.resource, InstanceGroup)]
-
-
-def _same_workload(one: InstanceGroup, other: Resource) -> bool:
-    return one.name != other.name and bool(groups_of((one,), other.mark))
+def _users(wanted: Iterable[Change], unwanted: Iterable[Change]) -> dict[str, list[str]]:
+    """Return by key the changes that must come before that resource's deletion: those that stop using it."""
+    users: dict[str, list[str]] = defaultdict(list)
+    for change in unwanted:
+        if change.action == "delete":
+            for needed in change.resource.needs:
+                users[needed].append(change.key)
+    for change in wanted:
+        if change.action != "no-op" and change.observed is not None:
+            for needed in change.observed.resource.needs:
+                users[needed].append(change.key)
+    return users

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Literal
 
 from attrs import frozen
 
 from i2kit.images.locked import Locked
 from i2kit.manifest.workloads import Notice
-from i2kit.resources import InstanceGroup, Mark, Resource, key
+from i2kit.resources import Resource, key
 
 Action = Literal["create", "update", "replace", "delete", "no-op"]
 
@@ -198,15 +197,3 @@ class Status:
     provider: str
     workloads: tuple[WorkloadStatus, ...]
     faults: tuple[str, ...] = ()
-
-
-def groups_of(resources: Mapping[str, Resource] | tuple[Resource, ...], mark: Mark) -> tuple[InstanceGroup, ...]:
-    """Return the groups of the workload that `mark` names, whatever their revision."""
-    values = resources.values() if isinstance(resources, Mapping) else resources
-    return tuple(
-        resource
-        for resource in values
-        if isinstance(resource, InstanceGroup)
-        and (resource.mark.application, resource.mark.namespace, resource.mark.workload)
-        == (mark.application, mark.namespace, mark.workload)
-    )
