@@ -18,7 +18,7 @@ from i2kit.manifest.workloads import EnvValue, Pod
 from i2kit.plan import Observed, ObservedResource
 from i2kit.planner import plan
 
-COUNT = 1_000
+COUNT = 10_000
 
 
 def main() -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import yaml
-
+from i2kit.images import yamltext
 from i2kit.images.locked import LockedBase, LockedImage
 from i2kit.manifest.workloads import (
     ConfigVolume,
@@ -48,17 +47,6 @@ DEFAULT_CAPABILITIES = (
 )
 
 
-class _Dumper(yaml.SafeDumper):
-    """Writes multi-line texts as blocks, so that people can read the result."""
-
-
-def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
-
-
-_Dumper.add_representer(str, _represent_text)
-
-
 def linuxkit_yaml(pod: Pod, images: dict[str, LockedImage], base: LockedBase) -> str:
     """Return the LinuxKit YAML of `pod`; `images` maps the references in the manifest to what they were resolved to."""
     document = {
@@ -67,7 +55,7 @@ def linuxkit_yaml(pod: Pod, images: dict[str, LockedImage], base: LockedBase) ->
         "services": [_service(container, images[container.image]) for container in pod.containers],
         "files": _files(pod, images),
     }
-    return yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=4096, allow_unicode=True)
+    return yamltext.block(document)
 
 
 def sources(pod: Pod, images: dict[str, LockedImage], base: LockedBase) -> dict[str, str]:
@@ -94,11 +82,10 @@ def arguments(container: Container, image: LockedImage) -> list[str]:
 
     What comes from the image is escaped: Kubernetes expands only what the manifest says.
     """
+    # A command in the manifest drops the image's arguments too.
+    default_args = _escaped(image.cmd) if container.command is None else ()
     command = container.command if container.command is not None else _escaped(image.entrypoint)
-    if container.args is not None:
-        args = container.args
-    else:
-        args = () if container.command is not None else _escaped(image.cmd)
+    args = container.args if container.args is not None else default_args
     return [*command, *args]
 
 
@@ -212,9 +199,5 @@ def _volume(volume: Volume) -> dict[str, Any]:
         case SecretVolume(name=name, items=items):
             return {
                 "name": name,
-                "secret": {
-                    "items": [
-                        {"secret": item.secret, "key": item.key, "path": item.path, "mode": item.mode} for item in items
-                    ]
-                },
+                "secret": {"items": [{"secret": item.secret, "key": item.key, "path": item.path, "mode": item.mode} for item in items]},
             }
