@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import hmac
 import json
 from collections.abc import Iterable, Mapping
@@ -67,7 +68,7 @@ class Target:
         limit = self.limits.name_lengths.get(kind, 63) - (MEMBER_SUFFIX if kind == "InstanceGroup" else 0)
         return names.resource_name(readable, self.environment.name, self.application, kind, *identity, limit=limit)
 
-    @property
+    @functools.cached_property
     def network(self) -> Network:
         """The environment's network, which all its applications share."""
         limit = self.limits.name_lengths.get("Network", 63)

@@ -13,6 +13,7 @@ from typing import Any
 _KEY = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 # A literal block keeps exactly these as they are, whichever YAML parser reads them.
 _LITERAL = re.compile(r"[!-~\xa1-\ud7ff][ -~\xa1-\u2027\u202a-\ud7ff\n]*[^\n ]\n")
+_PLAIN = re.compile(r"[ !#-\[\]-~]*")
 _ESCAPES = {"\n": "\\n", "\t": "\\t", "\r": "\\r", '"': '\\"', "\\": "\\\\"}
 
 
@@ -60,7 +61,7 @@ def _inline(value: Any) -> str:
 
 def quoted(text: str) -> str:
     """Return `text` as a double-quoted scalar in printable ASCII."""
-    return '"' + "".join(_escaped(character) for character in text) + '"'
+    return f'"{text}"' if _PLAIN.fullmatch(text) else '"' + "".join(map(_escaped, text)) + '"'
 
 
 def _escaped(character: str) -> str:
