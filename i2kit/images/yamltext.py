@@ -13,6 +13,8 @@ from typing import Any
 _KEY = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 # A literal block keeps exactly these as they are, whichever YAML parser reads them.
 _LITERAL = re.compile(r"[!-~\xa1-\ud7ff][ -~\xa1-\u2027\u202a-\ud7ff\n]*[^\n ]\n")
+# YAML 1.1 reads these as booleans and nulls.
+_AMBIGUOUS = {"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
 _PLAIN = re.compile(r"[ !#-\[\]-~]*")
 _ESCAPES = {"\n": "\\n", "\t": "\\t", "\r": "\\r", '"': '\\"', "\\": "\\\\"}
 
@@ -25,7 +27,7 @@ def block(value: Mapping[str, Any], indent: str = "") -> str:
 def _checked(name: str) -> str:
     if not _KEY.fullmatch(name):
         raise ValueError(f"{name!r} is no key of LinuxKit YAML")
-    return name
+    return quoted(name) if name.lower() in _AMBIGUOUS else name
 
 
 def _after_key(value: Any, indent: str) -> str:
