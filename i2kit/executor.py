@@ -8,8 +8,9 @@ by are ready; what depends on a failure is skipped, everything else goes on.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from types import MappingProxyType
 from typing import Any
 
 from attrs import define, evolve, field, frozen
@@ -21,7 +22,7 @@ from i2kit.gates import Gate
 from i2kit.manifest.workloads import SecretValue
 from i2kit.plan import Change, ChangeOutcome, Changes, GroupHealth, Outcome, Result
 from i2kit.records import Journal
-from i2kit.resources import Image, InstanceGroup
+from i2kit.resources import Balancer, Image, InstanceGroup, Resource
 
 POLL_SECONDS = 0.25
 LOOK_SECONDS = 0.5
@@ -111,15 +112,15 @@ def apply(
     journal: Journal,
     tools: Tools,
     *,
-    released: frozenset[str] = frozenset(),
+    released: Mapping[str, Resource] = MappingProxyType({}),
     report: Report,
     cancel: Cancel,
 ) -> Outcome:
     """Apply `changes` under the journal's claim and wait until every group is ready.
 
-    `released` are the keys of groups that a good release has: a group that is not among them and does not become ready is
-    removed again (unless
-    `tools.keep_failed`). Raises `Held` when another run takes the application over.
+    `released` are the resources of the last good release by their keys: a group that is not among them and does not become ready is
+    removed again (unless `tools.keep_failed`, or it is all that is left), and balancers that were in front of it are put back.
+    Raises `Held` when another run takes the application over.
     """
     executor = _Executor(driver, journal, tools, released, report, cancel)
     return executor.run(changes)
@@ -144,7 +145,9 @@ def unchanged(changes: Changes) -> Outcome:
 
 
 class _Executor:
-    def __init__(self, driver: Driver, journal: Journal, tools: Tools, released: frozenset[str], report: Report, cancel: Cancel) -> None:
+    def __init__(
+        self, driver: Driver, journal: Journal, tools: Tools, released: Mapping[str, Resource], report: Report, cancel: Cancel
+    ) -> None:
         self._driver = driver
         self._journal = journal
         self._tools = tools
@@ -290,15 +293,47 @@ class _Executor:
             seconds=self._since(run, name),
             log=self._last_lines(gate.group.name),
         )
-        if name in self._released or self._tools.keep_failed:
+        if name in self._released or self._tools.keep_failed or self._stands_alone(run, gate.group):
             self._finish(run, failure)
             return
         removal = Change(action="delete", resource=gate.group, reason="it did not become ready", observed=change.observed)
         self._report(Event(kind="change-started", key=name, message=f"delete: {removal.reason}"))
         run.removing[name] = failure
         run.applied.discard(name)
-        self._journal.step(sorted(run.applied), sorted([*run.running.values(), name]))
-        run.running[self._pool.submit(self._apply_one, removal)] = name
+        back = self._put_back(run, gate.group)
+        self._journal.step(sorted(run.applied), sorted([*run.running.values(), *(one.key for one in back), name]))
+        run.running[self._pool.submit(self._apply_in_turn, [*back, removal])] = name
+
+    def _stands_alone(self, run: _Run, group: InstanceGroup) -> bool:
+        """Whether the groups that a failed one replaces are gone already (a run was killed after that): then it is all there is."""
+        workload = (group.mark.namespace, group.mark.workload)
+        groups = [one for one in self._released.values() if isinstance(one, InstanceGroup)]
+        replaced = {one.name for one in groups if (one.mark.namespace, one.mark.workload) == workload}
+        return bool(replaced) and not replaced & _groups_seen(run)
+
+    def _put_back(self, run: _Run, group: InstanceGroup) -> list[Change]:
+        """Return the moves of balancers from a group that failed to what the last good release had them in front of.
+
+        A run that was killed after it had moved them leaves such balancers; within one run they move to groups that are ready only.
+        """
+        there = _groups_seen(run)
+        return [
+            Change(action="update", resource=before, reason=f"{group.name} did not become ready", observed=change.observed)
+            for name, change in run.changes.items()
+            if name in run.applied
+            and isinstance(change.resource, Balancer)
+            and group.name in {backend.group for backend in change.resource.backends}
+            and isinstance(before := self._released.get(name), Balancer)
+            and {backend.group for backend in before.backends} <= there
+        ]
+
+    def _apply_in_turn(self, changes: Sequence[Change]) -> ChangeOutcome:
+        """Apply changes one after the other as far as they succeed; return the last outcome."""
+        for change in changes[:-1]:
+            outcome = self._apply_one(change)
+            if outcome.result != "done":
+                return outcome
+        return self._apply_one(changes[-1])
 
     def _last_lines(self, group: str) -> tuple[str, ...]:
         try:
@@ -346,6 +381,10 @@ class _Executor:
             changes=tuple(run.outcomes[change.key] for change in changes.changes),
             interrupted=interrupted,
         )
+
+
+def _groups_seen(run: _Run) -> set[str]:
+    return {one.observed.resource.name for one in run.changes.values() if one.observed and isinstance(one.resource, InstanceGroup)}
 
 
 def _failure(change: Change, message: str, seconds: float) -> ChangeOutcome:

@@ -61,7 +61,13 @@ def preview(
     report: Report = silent,
     stdin: TextIO | None = None,
 ) -> Preview:
-    """Go the way up to the changes, and change nothing."""
+    """Go the way up to the changes, and change nothing.
+
+    >>> import i2kit
+    >>> seen = i2kit.preview(["examples/hello"], environment=environment)
+    >>> {change.action for change in seen.changes.changes}
+    {'create'}
+    """
     environment = environment or Environment()
     workloads = load(sources, stdin=stdin)
     name = application_of(environment, sources, application)
@@ -87,6 +93,13 @@ def deploy(
     Safe to run again at any time, also after a run that was killed. Raises `InvalidInput` before anything is touched, `Held`
     when another run
     holds the application.
+
+    >>> import i2kit
+    >>> i2kit.deploy(["examples/hello"], environment=environment).ok
+    True
+    >>> again = i2kit.deploy(["examples/hello"], environment=environment)
+    >>> {change.result for change in again.changes}
+    {'unchanged'}
     """
     environment = environment or Environment()
     workloads = load(sources, stdin=stdin)
@@ -112,7 +125,14 @@ def apply(
     report: Report = silent,
     cancel: Cancel | None = None,
 ) -> Outcome:
-    """Claim the application, observe, and make what is there what `plan` says; `workloads` give the Secrets' values."""
+    """Claim the application, observe, and make what is there what `plan` says; `workloads` give the Secrets' values.
+
+    >>> import i2kit
+    >>> workloads = i2kit.load(["examples/hello"])
+    >>> planned = i2kit.plan(workloads, i2kit.resolve(workloads, environment), environment, application="hello")
+    >>> i2kit.apply(planned, environment, workloads=workloads).ok
+    True
+    """
     with closing(connect(environment)) as driver:
         return _carry_out(driver, plan, workloads, Registry(), options, report, cancel or threading.Event())
 
@@ -128,6 +148,14 @@ def destroy(
     """Remove an application: its groups, balancers, names and secrets, its records, and what of the environment nothing else uses.
 
     Nothing happens when it is not there.
+
+    >>> import i2kit
+    >>> i2kit.deploy(["examples/hello"], environment=environment).ok
+    True
+    >>> i2kit.destroy(environment=environment, application="hello").ok
+    True
+    >>> i2kit.observe(environment).resources
+    ()
     """
     environment = environment or Environment()
     with closing(connect(environment)) as driver:
@@ -161,7 +189,15 @@ def applications(environment: Environment) -> tuple[str, ...]:
 
 
 def status(environment: Environment, application: str) -> Status:
-    """Return how an application is doing, seen at the real thing."""
+    """Return how an application is doing, seen at the real thing.
+
+    >>> import i2kit
+    >>> i2kit.deploy(["examples/hello"], environment=environment).ok
+    True
+    >>> hello = i2kit.status(environment, "hello").workloads[0]
+    >>> hello.desired, hello.ready
+    (2, 2)
+    """
     with closing(connect(environment)) as driver:
         name = mark_value(application)
         entries = [decode(record) for record in driver.records(name)]
@@ -183,7 +219,13 @@ def logs(
     tail: int | None = None,
     follow: bool = False,
 ) -> Iterator[LogLine]:
-    """Yield the console lines of an application's instances, of one workload if named; `tail` limits each instance's, `follow` goes on."""
+    """Yield the console lines of an application's instances, of one workload if named; `tail` limits each instance's, `follow` goes on.
+
+    >>> import i2kit
+    >>> i2kit.deploy(["examples/hello"], environment=environment).ok
+    True
+    >>> lines = list(i2kit.logs(environment, "hello", tail=1))
+    """
     driver = connect(environment)
     with closing(driver):
         name = mark_value(application)
@@ -266,7 +308,7 @@ def _carry_out(
     _claim(journal, planned, options, report)
     # What was observed before the claim may have changed since; from here on nobody else changes it.
     changes = diff(planned, driver.observe())
-    released = frozenset(key(one) for one in release.plan.resources) if release and release.plan else frozenset()
+    released = release.plan.by_key() if release and release.plan else {}
     outcome = executor.apply(
         changes, driver, journal, _tools(registry, planned, workloads, options), released=released, report=report, cancel=cancel
     )
