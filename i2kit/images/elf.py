@@ -7,7 +7,10 @@ import struct
 from collections.abc import Mapping
 
 from elftools.common.exceptions import ELFError
+from elftools.elf.dynamic import DynamicSection
 from elftools.elf.elffile import ELFFile
+from elftools.elf.gnuversions import GNUVerNeedSection, GNUVerSymSection
+from elftools.elf.sections import SymbolTableSection
 
 from i2kit.errors import BuildError
 
@@ -19,18 +22,21 @@ _NOT_IMPLEMENTED = b"\xb8\xda\xff\xff\xff\xc3\x90\x90"
 def needed(name: str, data: bytes) -> tuple[str, ...]:
     """Return the names of the shared libraries that an ELF file is linked against. Raises `BuildError` when it is none."""
     dynamic = _open(name, data).get_section_by_name(".dynamic")
-    return () if dynamic is None else tuple(tag.needed for tag in dynamic.iter_tags("DT_NEEDED"))
+    if not isinstance(dynamic, DynamicSection):
+        return ()
+    return tuple(str(vars(tag)["needed"]) for tag in dynamic.iter_tags("DT_NEEDED"))
 
 
 def imports(name: str, data: bytes, library: str) -> dict[str, str]:
     """Return the symbols that an ELF file takes from `library`, each with the version it asks for."""
     file = _open(name, data)
+    wanted, numbers, symbols = (file.get_section_by_name(section) for section in (".gnu.version_r", ".gnu.version", ".dynsym"))
+    if not (isinstance(wanted, GNUVerNeedSection) and isinstance(numbers, GNUVerSymSection) and isinstance(symbols, SymbolTableSection)):
+        return {}
     versions = {}
-    for version, auxiliaries in file.get_section_by_name(".gnu.version_r").iter_versions():
+    for version, auxiliaries in wanted.iter_versions():
         if version.name == library:
             versions.update({auxiliary["vna_other"]: auxiliary.name for auxiliary in auxiliaries})
-    numbers = file.get_section_by_name(".gnu.version")
-    symbols = file.get_section_by_name(".dynsym")
     return {
         symbol.name: versions[number]
         for index, symbol in enumerate(symbols.iter_symbols())

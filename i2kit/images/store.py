@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,16 +19,21 @@ from i2kit.images.reference import Reference, normalise, parse
 from i2kit.paths import data_home
 
 _CHUNK = 1 << 20
+_PULLED = "dev.i2kit.pulled"
 
 
 @frozen(kw_only=True)
 class StoredImage:
-    """An image of the store: its full reference, manifest digest, architecture, and the bytes of its blobs."""
+    """An image of the store: its full reference, manifest digest, architecture, and the bytes of its layers.
+
+    `pulled` says that it came from a registry, which may have another one under the same tag by now.
+    """
 
     reference: str
     digest: str
     architecture: str
     size: int
+    pulled: bool = False
 
 
 @frozen
@@ -37,7 +42,9 @@ class ImageStore:
 
     root: Path
 
-    def import_path(self, path: Path, *, name: str | None = None, architecture: str = "x86_64") -> tuple[StoredImage, ...]:
+    def import_path(
+        self, path: Path, *, name: str | None = None, architecture: str = "x86_64", pulled: bool = False
+    ) -> tuple[StoredImage, ...]:
         """Import the images of an OCI layout (folder or tar) or a ``docker save`` tar; digests and layers are verified first.
 
         `name` is what the image is to be called, needed where the archive gives it no full name. Raises `I2kitError`; an image
@@ -51,7 +58,7 @@ class ImageStore:
                 names = [self._names(str(path), candidate, name) for candidate in found]
                 manifests = [self._import(archive, str(path), candidate) for candidate in found]
                 return tuple(
-                    self._named(reference, manifest)
+                    self._named(reference, manifest, pulled=pulled)
                     for references, manifest in zip(names, manifests, strict=True)
                     for reference in references
                 )
@@ -80,15 +87,15 @@ class ImageStore:
 
     def images(self) -> tuple[StoredImage, ...]:
         """Return the images of the store in the order of their names."""
-        stored = [self._stored(reference, digest) for reference, digest in self._names_and_digests()]
+        stored = [self._stored(descriptor) for descriptor in self._descriptors()]
         return tuple(sorted(stored, key=lambda image: image.reference))
 
     def find(self, reference: str) -> StoredImage | None:
         """Look an image up; ``name@sha256:...`` is found by its digest, whatever its tag."""
         wanted = parse(reference)
-        for name, digest in self._names_and_digests():
-            if self._answers(parse(name), digest, wanted):
-                return self._stored(name, digest)
+        for descriptor in self._descriptors():
+            if _answers(parse(_name_of(descriptor)), descriptor["digest"], wanted):
+                return self._stored(descriptor)
         return None
 
     def remove(self, reference: str) -> StoredImage:
@@ -104,7 +111,7 @@ class ImageStore:
                     f"{normalise(reference)} is not in the store",
                     hint="`i2kit images ls` lists what is",
                 )
-            kept = [item for item in self._descriptors() if item["annotations"][oci.IMAGE_NAME] != found.reference]
+            kept = [item for item in self._descriptors() if _name_of(item) != found.reference]
             used = {digest for item in kept for digest in self._blobs_of(item["digest"])}
             dropped = [digest for digest in self._blobs_of(found.digest) if digest not in used]
             self._write_index(kept)
@@ -190,30 +197,32 @@ class ImageStore:
                 shutil.copyfile(path, aside)
         return digest
 
-    def _named(self, reference: str, manifest: oci.Manifest) -> StoredImage:
-        others = [item for item in self._descriptors() if item["annotations"][oci.IMAGE_NAME] != reference]
+    def _named(self, reference: str, manifest: oci.Manifest, *, pulled: bool = False) -> StoredImage:
+        others = [item for item in self._descriptors() if _name_of(item) != reference]
         own = {
             "mediaType": oci.MANIFEST,
             "digest": manifest.digest,
             "size": self.blob(manifest.digest).stat().st_size,
             "platform": {"architecture": manifest.config.architecture, "os": "linux"},
-            "annotations": {oci.IMAGE_NAME: reference, oci.REF_NAME: reference},
+            "annotations": {oci.IMAGE_NAME: reference, oci.REF_NAME: reference, **({_PULLED: "true"} if pulled else {})},
         }
-        replaced = [item["digest"] for item in self._descriptors() if item["annotations"][oci.IMAGE_NAME] == reference]
+        replaced = [item["digest"] for item in self._descriptors() if _name_of(item) == reference]
         stale = {digest for old in replaced for digest in self._blobs_of(old)}
         kept = [*others, own]
         self._write_index(kept)
         for digest in stale - {digest for item in kept for digest in self._blobs_of(item["digest"])}:
             self.blob(digest).unlink(missing_ok=True)
-        return self._stored(reference, manifest.digest)
+        return self._stored(own)
 
-    def _stored(self, reference: str, digest: str) -> StoredImage:
+    def _stored(self, descriptor: dict[str, Any]) -> StoredImage:
+        digest = descriptor["digest"]
         manifest = self.manifest(digest)
         return StoredImage(
-            reference=reference,
+            reference=_name_of(descriptor),
             digest=digest,
             architecture=_machine(manifest.config.architecture),
             size=sum(layer.size for layer in manifest.layers),
+            pulled=_PULLED in descriptor["annotations"],
         )
 
     def _blobs_of(self, digest: str) -> list[str]:
@@ -222,14 +231,6 @@ class ImageStore:
         except I2kitError:
             return [digest]
         return [digest, manifest.config_digest, *(layer.digest for layer in manifest.layers)]
-
-    def _answers(self, name: Reference, digest: str, wanted: Reference) -> bool:
-        if wanted.digest:
-            return name.name == wanted.name and wanted.digest in (digest, name.digest)
-        return str(name) == str(wanted)
-
-    def _names_and_digests(self) -> Iterable[tuple[str, str]]:
-        return [(item["annotations"][oci.IMAGE_NAME], item["digest"]) for item in self._descriptors()]
 
     def _descriptors(self) -> list[dict[str, Any]]:
         try:
@@ -249,6 +250,12 @@ class ImageStore:
 def default_store() -> ImageStore:
     """Return the user's store, ``$XDG_DATA_HOME/i2kit/store``."""
     return ImageStore(data_home() / "store")
+
+
+def _answers(name: Reference, digest: str, wanted: Reference) -> bool:
+    if wanted.digest:
+        return name.name == wanted.name and wanted.digest in (digest, name.digest)
+    return str(name) == str(wanted)
 
 
 def _name_of(descriptor: dict[str, Any]) -> str:

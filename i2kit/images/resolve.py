@@ -1,0 +1,120 @@
+"""Every image reference of the manifests becomes a digest, and the base a list of hashes. The only reader of registries and base."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+
+from attrs import evolve
+
+from i2kit.environment import Environment
+from i2kit.errors import I2kitError, InvalidInput, Problem, Where
+from i2kit.images import skopeo
+from i2kit.images.base import lock_base
+from i2kit.images.inspection import locked_image
+from i2kit.images.locked import Locked, LockedImage
+from i2kit.images.reference import Reference, parse
+from i2kit.images.store import ImageStore, StoredImage, default_store
+from i2kit.manifest.workloads import Workloads
+
+ARCHITECTURE = "x86_64"
+_AT_ONCE = 4
+
+Progress = Callable[[str], None]
+
+
+def resolve(
+    workloads: Workloads,
+    environment: Environment,
+    *,
+    previous: Locked | None = None,
+    update_base: bool = False,
+    builder_version: str,
+    progress: Progress = lambda _message: None,
+    store: ImageStore | None = None,
+) -> Locked:
+    """Look up every image, in the store first, then in its registry, and lock the base; what registries have is pulled into the store.
+
+    `previous` keeps the base unless `update_base` moves it. Raises `InvalidInput` with a problem for every container whose image cannot
+    be had: ``image-not-found``, ``image-reference-invalid``, ``image-architecture``, ``registry-auth``, ``registry-unreachable``,
+    ``registry-failed``; and what `lock_base` raises.
+    """
+    store = store or default_store()
+    images = _images(workloads, store, progress)
+    base = lock_base(environment.base, store, previous=previous.base if previous else None, update=update_base, progress=progress)
+    return Locked(images=images, base=base, builder=environment.builder, builder_version=builder_version, architecture=ARCHITECTURE)
+
+
+def _images(workloads: Workloads, store: ImageStore, progress: Progress) -> dict[str, LockedImage]:
+    places: dict[str, list[Where]] = {}
+    for workload in workloads.workloads:
+        for container in workload.pod.containers:
+            places.setdefault(container.image, []).append(container.where)
+    with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
+        found = dict(zip(places, pool.map(lambda written: _image(written, store, progress), places), strict=True))
+    problems = [
+        evolve(problem, where=where)
+        for written, outcome in found.items()
+        if isinstance(outcome, I2kitError)
+        for where in places[written]
+        for problem in outcome.problems
+    ]
+    if problems:
+        raise InvalidInput(problems)
+    return {written: image for written, image in found.items() if isinstance(image, LockedImage)}
+
+
+def _image(written: str, store: ImageStore, progress: Progress) -> LockedImage | I2kitError:
+    try:
+        reference = parse(written)
+        # What somebody imported is meant; what was only pulled may have moved since, unless it is named by its digest.
+        stored = store.find(written)
+        if stored is not None and store.has(stored.digest) and (not stored.pulled or reference.digest):
+            return _checked(store, stored, reference)
+        if not skopeo.installed():
+            return I2kitError(
+                Problem(
+                    code="image-not-found",
+                    message=f"image {reference} is not in the store, and skopeo, which asks registries, is not installed",
+                    hint=f"{skopeo.HINT}, or `i2kit images import` the image",
+                )
+            )
+        return _from_registry(reference, store, progress)
+    except I2kitError as error:
+        return error
+
+
+def _from_registry(reference: Reference, store: ImageStore, progress: Progress) -> LockedImage:
+    stored = store.find(str(reference))
+    try:
+        remote = skopeo.look_up(reference, ARCHITECTURE)
+    except skopeo.RegistryError as error:
+        if stored is None or error.problems[0].code != "registry-unreachable" or not store.has(stored.digest):
+            raise _told(error) from None
+        progress(f"{error.problems[0].message}; taking {reference} as it was pulled before")
+        return _checked(store, stored, reference)
+    if stored is not None and stored.digest == remote.digest and store.has(stored.digest):
+        return _checked(store, stored, reference)
+    progress(f"pulling {reference}")
+    try:
+        with skopeo.pulled(remote) as layout:
+            (image,) = store.import_path(layout, name=str(reference), architecture=ARCHITECTURE, pulled=True)
+    except skopeo.RegistryError as error:
+        raise _told(error) from None
+    return _checked(store, image, reference)
+
+
+def _checked(store: ImageStore, stored: StoredImage, reference: Reference) -> LockedImage:
+    if stored.architecture != ARCHITECTURE:
+        raise skopeo.wrong_architecture(reference, ARCHITECTURE, [stored.architecture])
+    return locked_image(store, stored)
+
+
+def _told(error: skopeo.RegistryError) -> I2kitError:
+    """Say of an image that is nowhere how it could come into the store."""
+    return I2kitError(_with_hint(error.problems))
+
+
+def _with_hint(problems: Iterable[Problem]) -> list[Problem]:
+    advice = "`i2kit images import` puts an image into the store, which is looked up first"
+    return [evolve(problem, hint=problem.hint or advice) for problem in problems]
