@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal
 
 from attrs import field, frozen
 from attrs.validators import instance_of, matches_re
+
+from i2kit.errors import InvalidInput, Problem, Where
+
+DEFAULT_FILE = "environment.yml"
 
 _NAME = r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?"
 
@@ -36,3 +41,31 @@ class Environment:
     base: BaseSettings = BaseSettings()
     secret_key_file: str | None = None
     source: str | None = None
+
+
+def load_environment(path: str | Path | None = None) -> Environment:
+    """Read environment.yml and return what it describes.
+
+    Without a `path`, ``environment.yml`` in the current folder is read if there is one; otherwise the environment is the local region
+    with its defaults. Raises `InvalidInput` with every problem of the file, or when the file that was named is not there.
+    """
+    from i2kit.manifest.settings import read_environment
+
+    file = Path(DEFAULT_FILE if path is None else path)
+    try:
+        text = file.read_bytes().decode("utf-8")
+    except FileNotFoundError as error:
+        if path is None:
+            return Environment()
+        raise _unreadable(file, "there is no such file") from error
+    except UnicodeDecodeError as error:
+        raise _unreadable(file, "it is not UTF-8") from error
+    except OSError as error:
+        raise _unreadable(file, error.strerror or str(error)) from error
+    return read_environment(file, text)
+
+
+def _unreadable(file: Path, reason: str) -> InvalidInput:
+    return InvalidInput(
+        Problem(code="unreadable", message=f"cannot be read: {reason}", where=Where(file=str(file)), expected="an environment file")
+    )

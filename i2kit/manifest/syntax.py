@@ -7,6 +7,7 @@ import re
 from functools import lru_cache
 
 _LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
+_ENVIRONMENT = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
 _LABEL_1035 = re.compile(r"[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?")
 _SUBDOMAIN = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*")
 _QUALIFIED = re.compile(r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
@@ -23,6 +24,11 @@ _FIELD = re.compile(
 def label_name(text: str) -> str:
     """Check a DNS-1123 label."""
     return "" if _LABEL.fullmatch(text) else "at most 63 of a-z, 0-9 and '-', with a letter or digit at both ends"
+
+
+def environment_name(text: str) -> str:
+    """Check the name of an environment, which every resource's mark carries."""
+    return "" if _ENVIRONMENT.fullmatch(text) else "at most 40 of a-z, 0-9 and '-', with a letter or digit at both ends"
 
 
 def service_name(text: str) -> str:
