@@ -333,14 +333,15 @@ def test_a_linuxkit_that_ends_well_without_an_initrd_has_failed(fake: Fake, tmp_
 
 
 def test_a_run_that_is_stopped_ends_linuxkit(fake: Fake, tmp_path: Path) -> None:
-    pid_file = tmp_path / "pid"
+    pid_file, by_itself = tmp_path / "pid", tmp_path / "ended-by-itself"
     fake.does(
         f"""
         if arguments[0] == "build":
             pathlib.Path({str(pid_file)!r}).write_text(str(os.getpid()))
             print("working", flush=True)
-            import signal
-            signal.pause()
+            import time
+            time.sleep(60)
+            pathlib.Path({str(by_itself)!r}).touch()
         """
     )
 
@@ -349,6 +350,7 @@ def test_a_run_that_is_stopped_ends_linuxkit(fake: Fake, tmp_path: Path) -> None
 
     with pytest.raises(KeyboardInterrupt):
         linuxkit.build(request("plain", tmp_path, progress=stop))
+    assert not by_itself.exists()
     with pytest.raises(ProcessLookupError):
         os.kill(int(pid_file.read_text()), 0)
     assert [path for path in (tmp_path / "cache" / "i2kit").iterdir() if path.name.startswith("linuxkit")] == []
