@@ -3,4 +3,4 @@
 import pytest
 
 # Without this a failing test of the suite would say nothing but AssertionError.
-pytest.register_assert_rewrite("i2kit.testing.conformance")
+pytest.register_assert_rewrite("i2kit.testing.bench", "i2kit.testing.conformance")
