@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
@@ -22,7 +23,7 @@ _SUFFIXES = {".svg": "svg", ".dot": "dot", ".gv": "dot"}
 def validate(session: Session) -> ExitCode:
     """Check manifests and environment and say what is in them."""
     environment = session.environment
-    workloads: Workloads = session.api.load(session.files, stdin=session.manifests["stdin"])
+    workloads: Workloads = session.api.load(session.files, stdin=sys.stdin)
     if session.arguments.output != "table":
         session.output.document(
             {
@@ -173,7 +174,7 @@ def graph(session: Session) -> ExitCode:
     arguments = session.arguments
     form = arguments.format or _SUFFIXES.get(Path(arguments.out or "").suffix.lower(), "mermaid")
     environment = session.environment
-    workloads = session.api.load(session.files, stdin=session.manifests["stdin"])
+    workloads = session.api.load(session.files, stdin=sys.stdin)
     with session.progress() as report:
         locked = session.api.resolve(workloads, environment, report=report)
     application = session.api.application_of(environment, session.files, arguments.application)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 from collections.abc import Iterable
@@ -66,9 +65,18 @@ class Messages:
 
     def _write(self, line: str) -> None:
         # Nobody may be reading any more (`2>&1 | head`); the work goes on all the same.
-        with contextlib.suppress(BrokenPipeError, ValueError):
+        try:
             self.stream.write(f"{line}\n")
             self.stream.flush()
+        except BrokenPipeError:
+            drain(self.stream)
+
+
+def drain(stream: TextIO) -> None:
+    """Let a stream whose reader has gone away lead nowhere: what is left in its buffer would fail again and again."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def _harmless(text: str) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Sequence
 from typing import Any, TextIO
+
+from i2kit.cli.messages import drain
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -91,9 +92,7 @@ class Output:
 
     def _give_up(self) -> None:
         self.closed = True
-        # What is left in the buffer would fail again when the interpreter ends.
-        with open(os.devnull, "w") as nothing:  # noqa: PTH123
-            os.dup2(nothing.fileno(), self._stream.fileno())
+        drain(self._stream)
 
 
 _STYLES = {

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from i2kit.cli.messages import Messages
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
     from rich.table import Table
 
     from i2kit.events import Event
@@ -86,7 +86,7 @@ class Live:
         from rich.live import Live as Display
 
         self._console: Console = Console(file=self._messages.stream, highlight=False)
-        self._display = Display(get_renderable=self._table, console=self._console, transient=True, refresh_per_second=8)
+        self._display = Display(get_renderable=self._picture, console=self._console, transient=True, refresh_per_second=8)
         self._display.__enter__()
         return self
 
@@ -115,6 +115,12 @@ class Live:
         if event.kind != "log":
             self._console.print(Text(f"{event.key}: {message}" if event.key else message))
 
+    def _picture(self) -> RenderableType:
+        from rich.console import Group
+        from rich.text import Text
+
+        return Group(self._table(), Text(self._note, style="yellow")) if self._note else self._table()
+
     def _table(self) -> Table:
         from rich.spinner import Spinner
         from rich.table import Table
@@ -125,13 +131,13 @@ class Live:
             rows = [(key, message, now - began) for key, (began, message) in self._running.items()]
             stage = "" if rows else self._stage
         table = Table.grid(padding=(0, 1))
+        for _ in range(4):
+            table.add_column(no_wrap=True, overflow="ellipsis")
         if stage:
             rows = [(stage, "", now - self._start)]
         for key, message, seconds in rows:
             # The spinner goes by the clock: a new one in every picture turns all the same.
             spinner = Spinner("dots" if self._console.encoding == "utf-8" else "line")
             spinner.start_time = self._start
-            table.add_row(spinner, Text(f"{seconds:5.1f}s"), Text(key, style="bold"), Text(message))
-        if self._note:
-            table.add_row("", "", Text(self._note, style="yellow"), "")
+            table.add_row(spinner, f"{seconds:5.1f}s", Text(key, style="bold"), Text(message))
         return table

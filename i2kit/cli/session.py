@@ -52,7 +52,7 @@ class Session:
 
     @property
     def manifests(self) -> dict[str, Any]:
-        """The arguments of every function that reads manifests."""
+        """The arguments of every function that reads manifests for an application."""
         return {"environment": self.environment, "application": self.arguments.application, "stdin": sys.stdin}
 
     @property

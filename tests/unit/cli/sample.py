@@ -66,7 +66,9 @@ PLAN = Plan(
     provider="local",
     resources=(NETWORK, SECRET, IMAGE, GROUP, BALANCER, RECORD),
     fingerprint="f" * 64,
-    notices=(Notice(where=Where(file="hello.yaml", line=9, path="spec.strategy"), message="it has no effect here: every change is rolling"),),
+    notices=(
+        Notice(where=Where(file="hello.yaml", line=9, path="spec.strategy"), message="it has no effect here: every change is rolling"),
+    ),
 )
 CHANGES = Changes(
     environment="local",
@@ -107,9 +109,7 @@ FAILED = Outcome(
             seconds=61.0,
             log=("web-0 [web] Traceback", "web-0 [web] ValueError: no \x1b[31mgreeting\x1b[0m"),
         ),
-        ChangeOutcome(
-            key=f"Balancer/{BALANCER.name}", action="create", result="skipped", message=f"InstanceGroup/{GROUP.name} failed"
-        ),
+        ChangeOutcome(key=f"Balancer/{BALANCER.name}", action="create", result="skipped", message=f"InstanceGroup/{GROUP.name} failed"),
     ),
 )
 STATUS = Status(
@@ -126,9 +126,7 @@ STATUS = Status(
             groups=(GroupStatus(name=GROUP.name, revision="1a2b3c4d5e", size=2, ready=1),),
             instances=(
                 InstanceStatus(id="web-0", revision="1a2b3c4d5e", state="running", ready=True, address="10.88.0.4"),
-                InstanceStatus(
-                    id="web-1", revision="1a2b3c4d5e", state="starting", ready=False, address="", reason="no answer on /readyz"
-                ),
+                InstanceStatus(id="web-1", revision="1a2b3c4d5e", state="starting", ready=False, address="", reason="no answer on /readyz"),
             ),
             endpoints=("http://127.0.0.1:8080",),
         ),
