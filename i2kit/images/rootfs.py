@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterable
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from i2kit.images.tree import BUILD_TIME, IMPLIED_FOLDER, Entry, Inode, as_bytes
 
@@ -53,7 +53,8 @@ def place(entries: Iterable[Entry], prefix: str, *, of_vm: bool = False) -> tupl
 
     `of_vm` says that it is the VM's own root file system, whose resolv.conf leads to ``/run``.
     """
-    items = {entry.path: Item(entry.path, entry.inode) for entry in entries}
+    # LinuxKit keeps the VM's /boot for the kernel, and leaves out what images have there.
+    items = {entry.path: Item(entry.path, entry.inode) for entry in entries if not (of_vm and entry.path.startswith("boot/"))}
     root = items.pop("", Item("", IMPLIED_FOLDER))
     for path in _LEFT_OUT:
         items.pop(path, None)
@@ -62,7 +63,8 @@ def place(entries: Iterable[Entry], prefix: str, *, of_vm: bool = False) -> tupl
     items["etc/hosts"] = made_file("etc/hosts", HOSTS)
     resolver = "etc/resolv.conf"
     items[resolver] = made_link(resolver, VM_RESOLVER) if of_vm else made_file(resolver, NO_RESOLVER)
-    items.setdefault("etc/mtab", made_link("etc/mtab", "/proc/mounts"))
+    mounts = items.get("etc/mtab")
+    items["etc/mtab"] = evolve(mounts, inode=evolve(mounts.inode, mtime=BUILD_TIME)) if mounts else made_link("etc/mtab", "/proc/mounts")
     placed = [Item(posixpath.join(prefix, item.path), item.inode, item.content) for item in items.values()]
     placed += [made_folder(folder) for folder in ancestors(prefix)]
     if prefix or root.inode.layer >= 0:
