@@ -18,6 +18,7 @@ import zstandard
 
 Tree = dict[str, dict[str, Any]]
 
+_TRAILER = "TRAILER!!!"
 _GZIP, _ZSTD, _NEWC = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"07070"
 _TYPES = {
     stat.S_IFREG: "file",
@@ -68,7 +69,7 @@ def _archive_end(data: bytes) -> int:
     offset = 0
     for entry, end in _entries_at(data, 0):
         offset = end
-        if entry.path == "TRAILER!!!":
+        if entry.path == _TRAILER:
             break
     return offset
 
@@ -90,8 +91,8 @@ def _entries_at(data: bytes, offset: int) -> Iterator[tuple[Entry, int]]:
 
 
 def entries(data: bytes) -> list[Entry]:
-    """Return the entries of an initramfs in order, the trailers left out."""
-    return [entry for segment in segments(data) for entry, _ in _entries_at(segment, 0) if entry.path != "TRAILER!!!"]
+    """Return the entries of an initramfs in order, the archives' trailers among them."""
+    return [entry for segment in segments(data) for entry, _ in _entries_at(segment, 0)]
 
 
 def unpack(found: list[Entry]) -> tuple[Tree, list[str]]:
@@ -100,6 +101,10 @@ def unpack(found: list[Entry]) -> tuple[Tree, list[str]]:
     lost: list[str] = []
     inodes: dict[tuple[int, int, int], dict[str, Any]] = {}
     for entry in found:
+        if entry.path == _TRAILER:
+            # Hard links never reach from one archive into the next.
+            inodes.clear()
+            continue
         path = _resolve(tree, entry.path)
         if path is None or not _make_way(tree, path, entry.mode):
             lost.append(entry.path)

@@ -1,7 +1,7 @@
 """Small OCI images made from a description, the same bytes on every machine: the inputs of the differential tests.
 
-A description (``images.yml``) maps a reference to `config` (the image configuration's ``config``), `layers` and `compression` (``gzip``, ``zstd``, ``none``).
-A layer is a list of entries, each a mapping whose first key is the kind and whose value is the path::
+A description (``images.yml``) maps a reference to `config` (the image configuration's ``config``), `layers` and `compression` (``gzip``,
+``zstd``, ``none``). A layer is a list of entries, each a mapping whose first key is the kind and whose value is the path::
 
     {dir: etc}  {file: bin/sh, mode: "4755", text: "..."}  {file: big, size: 100000}  {link: bin/ls, to: bin/sh}
     {symlink: lib64, to: usr/lib64}  {char: dev/null, device: [1, 3]}  {block: ...}  {fifo: ...}
@@ -145,8 +145,7 @@ class Layout:
         yield "oci-layout", _json({"imageLayoutVersion": "1.0.0"})
         names = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
         manifests: Sequence[dict[str, Any]] = [
-            {**self._top(descriptor), "annotations": dict.fromkeys(names, reference)}
-            for reference, descriptor in self.manifests.items()
+            {**self._top(descriptor), "annotations": dict.fromkeys(names, reference)} for reference, descriptor in self.manifests.items()
         ]
         yield "index.json", _json({"schemaVersion": 2, "manifests": manifests})
         for digest, data in self.blobs.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -18,7 +19,7 @@ import yaml
 from attrs import evolve
 
 from i2kit.errors import BuildError, I2kitError, MissingRequirement
-from i2kit.images import linuxkit
+from i2kit.images import assembler, linuxkit
 from i2kit.images.builder import BuildRequest
 from i2kit.images.store import default_store
 from i2kit.resources import Image, Mark
@@ -402,3 +403,77 @@ def test_a_real_build_without_an_image_fails_at_once_and_says_which(tmp_path: Pa
     with pytest.raises(BuildError, match=r"cannot use the image docker\.io/example/web:1") as caught:
         linuxkit.build(asked)
     assert codes(caught.value) == ["linuxkit-image"]
+
+
+# The assembler, held to what the real command made.
+
+
+def assembled(case: str, tmp_path: Path) -> tuple[initramfs.Tree, dict[str, Any], dict[str, Path]]:
+    artefact = assembler.build(BuildRequest(image=evolve(image(case, tmp_path), builder="assembler")))
+    tree, lost = initramfs.read_tree(artefact.files["initrd"])
+    assert lost == []
+    documents = initramfs.texts(artefact.files["initrd"], "config.json", "runtime.json")
+    return tree, {path: json.loads(text) for path, text in documents.items()}, dict(artefact.files)
+
+
+LOWER = "containers/services/app/lower"
+
+# Where the assembler knows better than LinuxKit, path by path. Nothing else may differ, and each of these must.
+EXCEPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
+    "implicit": {
+        "LinuxKit writes upper layers first and no folder that a layer implies, so the kernel finds no folder and loses these files": (
+            *("late/file", "opt/app/upper", "srv", "srv/www", "srv/www/index.html"),
+        ),
+    },
+    "links": {
+        "hard links stay hard links; LinuxKit makes symbolic links of them, which follow a name that an upper layer replaced": (
+            *("bin/beside", "bin/upper", "second", "top", "usr/lib/far"),
+        ),
+        "the image specification has a path lead through a lower layer's symbolic link; LinuxKit writes the link last": (
+            "usr/lib/through",
+        ),
+    },
+    "opaque": {
+        "an opaque whiteout hides what lower layers have in the folder; LinuxKit does not know opaque whiteouts": (
+            *("data/old", "data/sub", "data/sub/old"),
+        ),
+    },
+    "replaced": {
+        "LinuxKit leaves out dev/pts before what is in it, so the kernel loses the file; every container mounts over it": ("dev/pts/0",),
+    },
+    "whiteouts": {
+        "a folder that one layer removes and a later one makes again is empty; LinuxKit forgets that it was removed": ("back/old",),
+    },
+}
+
+# What LinuxKit does and the assembler refuses, in so many words.
+REFUSED = {
+    "kernel": ("kernel.binary: the assembler does not support it", "kernel.tar: the assembler does not support it"),
+    "runtime": ("app:1.rlimits: the assembler does not support it", "app:1.runtime: the assembler does not support it"),
+}
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case not in REFUSED])
+def test_assembler_matches_recorded_linuxkit(case: str, tmp_path: Path) -> None:
+    recorded = json.loads((DATA / case / "tree.json").read_text())
+    tree, documents, files = assembled(case, tmp_path)
+    assert documents == recorded["documents"]
+    excepted = {f"{LOWER}/{path}" for paths in EXCEPTIONS.get(case, {}).values() for path in paths}
+    assert sorted(differences(recorded["tree"], tree)) == sorted(excepted)
+    assert hashlib.sha256(files["kernel"].read_bytes()).hexdigest() == recorded["kernel"]
+    assert files["cmdline"].read_text() == recorded["cmdline"]
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_linuxkit_does_and_the_assembler_does_not_is_refused(case: str, tmp_path: Path) -> None:
+    with pytest.raises(BuildError) as caught:
+        assembled(case, tmp_path)
+    messages = [problem.message for problem in caught.value.problems]
+    assert len(messages) == len(REFUSED[case])
+    assert all(message.endswith(end) for message, end in zip(messages, REFUSED[case], strict=True))
+
+
+def differences(recorded: initramfs.Tree, made: initramfs.Tree) -> dict[str, tuple[Any, Any]]:
+    """Return what is different, by path: LinuxKit's and ours."""
+    paths = sorted(recorded.keys() | made.keys())
+    return {path: (recorded.get(path), made.get(path)) for path in paths if recorded.get(path) != made.get(path)}
