@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import json
 import os
 from collections.abc import Callable
@@ -315,3 +317,24 @@ def test_tables_do_not_wrap_or_cut_off_a_terminal(i2kit: Run, api: FakeApi) -> N
     message = "a reason " * 60
     api.answers["deploy"] = evolve(DONE, changes=(evolve(DONE.changes[0], message=message),))
     assert message.strip() in i2kit("deploy", "-f", "hello.yaml").out
+
+
+def test_the_fake_takes_what_the_library_takes() -> None:
+    """What passes here over the fake must not fail over the real thing for want of an argument."""
+    real = importlib.import_module("i2kit.api")
+    faked = {name for name, value in vars(FakeApi).items() if inspect.isfunction(value) and not name.startswith("_")} - {"called"}
+    assert len(faked) == 14
+    for name in faked:
+        expected = {parameter: one.kind for parameter, one in inspect.signature(getattr(real, name)).parameters.items()}
+        given = {parameter: one.kind for parameter, one in inspect.signature(getattr(FakeApi, name)).parameters.items()}
+        given.pop("self")
+        assert given == expected, name
+
+
+def test_the_options_of_the_commands_are_the_library_s(i2kit: Run, api: FakeApi) -> None:
+    options = importlib.import_module("i2kit.operations").DeployOptions
+    for command in (("plan", "-f", "x"), ("deploy", "-f", "x"), ("destroy", "-a", "x")):
+        i2kit(*command)
+    for _, _, named in api.calls:
+        if "options" in named:
+            options(**named["options"].given)
