@@ -19,6 +19,7 @@ from i2kit.driver import Artefact, Driver
 from i2kit.errors import I2kitError, Interrupted, ProviderError
 from i2kit.events import Cancel, Event, Report
 from i2kit.gates import Gate
+from i2kit.log import logger
 from i2kit.manifest.workloads import SecretValue
 from i2kit.plan import Change, ChangeOutcome, Changes, GroupHealth, Outcome, Result
 from i2kit.records import Journal
@@ -359,6 +360,9 @@ class _Executor:
 
     def _finish(self, run: _Run, outcome: ChangeOutcome) -> None:
         run.outcomes[outcome.key] = outcome
+        logger("i2kit.executor").info(
+            "change-finished", key=outcome.key, action=outcome.action, result=outcome.result, seconds=round(outcome.seconds, 3)
+        )
         self._report(Event(kind="change-finished", key=outcome.key, message=outcome.message or outcome.result))
         for line in outcome.log:
             self._report(Event(kind="log", key=outcome.key, message=line))

@@ -6,20 +6,18 @@ from collections.abc import Iterable
 from importlib.metadata import EntryPoint, entry_points
 
 import pluggy
-import structlog
 from attrs import frozen
 
 from i2kit import hookspecs
 from i2kit.driver import DRIVER_API, Artefact, Provider
 from i2kit.errors import I2kitError, InvalidInput, Problem
 from i2kit.images.builder import Builder
+from i2kit.log import logger
 from i2kit.plan import Change, ChangeOutcome, Changes, Plan
 from i2kit.resources import Image
 
 GROUP = "i2kit.providers"
 HOOKS_GROUP = "i2kit.plugins"
-
-_log = structlog.get_logger("i2kit.registry")
 
 
 @frozen(kw_only=True)
@@ -67,7 +65,7 @@ class Registry:
             raise
         except BaseException as error:
             self.broken[entry.name] = f"{type(error).__name__}: {error}"
-            _log.warning("plugin-broken", plugin=entry.name, error=self.broken[entry.name])
+            logger("i2kit.registry").warning("plugin-broken", plugin=entry.name, error=self.broken[entry.name])
             return None
         return plugin
 

@@ -85,6 +85,12 @@ def resolve(
     """Resolve every image reference and the base to digests: the image store first, then the registries.
 
     `previous` keeps the base of an earlier release unless `update_base`. Raises `InvalidInput` naming every image that is nowhere.
+
+    >>> import i2kit
+    >>> workloads = i2kit.load(["examples/hello"])
+    >>> locked = i2kit.resolve(workloads, environment)
+    >>> locked.images["hello:1"].reference
+    'docker.io/library/hello:1'
     """
     builder = Registry().builder(environment.builder)
     return resolve_images(
@@ -102,6 +108,12 @@ def plan(workloads: Workloads, locked: Locked, environment: Environment, *, appl
 
     `format` overrides the image format that the provider likes best. Raises `InvalidInput` for what the provider cannot do and
     what does not fit.
+
+    >>> import i2kit
+    >>> workloads = i2kit.load(["examples/hello"])
+    >>> planned = i2kit.plan(workloads, i2kit.resolve(workloads, environment), environment, application="hello")
+    >>> [resource.kind for resource in planned.resources]
+    ['Network', 'Image', 'InstanceGroup', 'Balancer', 'DnsRecord']
     """
     key_needed = any(workloads.secrets)
     return planner.plan(
@@ -125,7 +137,12 @@ def connect(environment: Environment) -> Driver:
 
 
 def observe(environment: Environment) -> Observed:
-    """Return everything of the environment that carries a mark, seen at the real thing."""
+    """Return everything of the environment that carries a mark, seen at the real thing.
+
+    >>> import i2kit
+    >>> i2kit.observe(environment).resources
+    ()
+    """
     with closing(connect(environment)) as driver:
         return driver.observe()
 
@@ -152,7 +169,13 @@ def build(
     report: Report = silent,
     stdin: TextIO | None = None,
 ) -> tuple[BuiltImage, ...]:
-    """Build the images of the manifests' Pods, without deploying anything."""
+    """Build the images of the manifests' Pods, without deploying anything.
+
+    >>> import i2kit
+    >>> (image,) = i2kit.build(["examples/hello"], environment=environment)
+    >>> sorted(image.files), image.bytes < 21_000_000
+    (['cmdline', 'initrd', 'kernel'], True)
+    """
     environment = environment or Environment()
     workloads = load(sources, stdin=stdin)
     builder = ready_builder(environment.builder)
