@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
-from importlib import metadata
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
@@ -100,6 +99,8 @@ def _place(error: BaseException) -> str:
 
 def _where_to_report() -> str:
     """Return the issue tracker that the installed distribution names."""
+    from importlib import metadata
+
     try:
         urls = metadata.metadata("i2kit").get_all("Project-URL") or []
     except metadata.PackageNotFoundError:

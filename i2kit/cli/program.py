@@ -6,7 +6,6 @@ import contextlib
 import io
 import os
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -98,6 +97,8 @@ def _failed(session: Session, error: Exception) -> int:
     from i2kit.errors import I2kitError
 
     if session.arguments.debug:
+        import traceback
+
         for line in "".join(traceback.format_exception(error)).splitlines():
             session.messages.line(line)
     code = _FAILED

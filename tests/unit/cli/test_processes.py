@@ -210,7 +210,7 @@ def test_destroying_everything_asks_on_a_terminal(start: Start, terminal: Termin
     assert "nothing was touched" in shown
 
 
-HEAVY = ("attr", "cattrs", "rich", "structlog", "yaml", "pluggy", "libcloud", "json", "i2kit.errors", "i2kit.api")
+HEAVY = ("attr", "importlib.metadata", "cattrs", "rich", "structlog", "yaml", "pluggy", "libcloud", "json", "i2kit.errors", "i2kit.api")
 
 
 def test_help_imports_nothing_heavy() -> None:
