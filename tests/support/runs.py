@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
+import functools
 import threading
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import patch
 
 from attrs import evolve, field, frozen
 from i2kit_memory.driver import MemoryDriver
+from i2kit_memory.plugin import PROVIDER
 from i2kit_memory.region import Region
 
-from i2kit import executor
-from i2kit.diff import diff
-from i2kit.driver import Driver
-from i2kit.events import Cancel, Event, Report, silent
+from i2kit import operations, records, stages
+from i2kit.driver import Driver, Provider
+from i2kit.environment import Environment
+from i2kit.events import Cancel, Report, silent
+from i2kit.images.builder import Builder
+from i2kit.manifest.workloads import SecretData, SecretValue, Workloads
+from i2kit.operations import DeployOptions
 from i2kit.plan import Observed, Outcome, Plan
-from i2kit.records import Holder, Journal, last_release, this_process
-from i2kit.resources import Image, InstanceGroup, Secret, key
-from i2kit.testing.context import SampleContext
+from i2kit.records import Holder, this_process
+from i2kit.registry import Registry
+from i2kit.resources import InstanceGroup, key
+from i2kit.testing.context import sample_artefact
 from i2kit.testing.samples import Samples
 
-SAMPLES = Samples()
+SAMPLES = Samples(provider="memory")
+ENVIRONMENT = Environment(name="conformance", provider="memory")
+WORKLOADS = Workloads(
+    workloads=(),
+    secrets=(SecretData(name="credentials", namespace="default", data={"user": SecretValue(b"u"), "password": SecretValue(b"p")}),),
+)
 
 
 def dead_process() -> Holder:
@@ -28,16 +41,30 @@ def dead_process() -> Holder:
     return evolve(this_process(), started="0")
 
 
-def tools(plan: Plan, folder: Path, **changes: object) -> executor.Tools:
-    context = SampleContext(folder)
-    for resource in plan.resources:
-        context.offer(resource)
-    values = executor.Tools(
-        build=lambda image, _progress: context.artefact(image.name),
-        images={one.name: one for one in plan.resources if isinstance(one, Image)},
-        secrets={one.name: context.secret(one.name) for one in plan.resources if isinstance(one, Secret)},
+def memory(region: Region | None = None) -> MemoryDriver:
+    return MemoryDriver(region or Region("conformance"))
+
+
+@functools.cache
+def _registry(folder: Path) -> Registry:
+    """Return a registry that knows this provider, and a builder of sample images; made once, since looking for plug-ins takes its time."""
+    builder = Builder(
+        name="assembler",
+        summary="makes sample files",
+        version=lambda: "1",
+        formats=PROVIDER.formats,
+        build=lambda request: sample_artefact(request.image, folder),
+        check=lambda: (),
     )
-    return evolve(values, **changes)  # type: ignore[arg-type]
+
+    class SampleRegistry(Registry):
+        def provider(self, name: str) -> Provider:
+            return PROVIDER
+
+        def builders(self) -> dict[str, Builder]:
+            return {builder.name: builder}
+
+    return SampleRegistry()
 
 
 @frozen(kw_only=True)
@@ -46,57 +73,30 @@ class Run:
 
     driver: Driver
     folder: Path
-    holder: Holder | None = None
-    take_over: bool = False
-    keep_failed: bool = False
+    holder: Holder = field(factory=this_process)
+    options: DeployOptions = field(factory=DeployOptions)
     cancel: Cancel = field(factory=threading.Event)
     report: Report = silent
-    settings: dict[str, object] = field(factory=dict)
 
     def deploy(self, plan: Plan) -> Outcome:
-        changes = diff(plan, self.driver.observe())
-        journal = self._journal(plan)
-        release = last_release(journal.read())
-        self._claim(journal, plan)
-        changes = diff(plan, self.driver.observe())
-        released = release.plan.by_key() if release and release.plan else {}
-        outcome = executor.apply(
-            changes,
-            self.driver,
-            journal,
-            tools(plan, self.folder, keep_failed=self.keep_failed, **self.settings),
-            released=released,
-            report=self.report,
-            cancel=self.cancel,
-        )
-        done = [one.key for one in outcome.changes if one.result in ("done", "unchanged")]
-        if outcome.ok:
-            journal.release(done)
-        else:
-            journal.end(done, "failed")
-        return outcome
+        with self._in_place():
+            return operations.apply(plan, ENVIRONMENT, workloads=WORKLOADS, options=self.options, report=self.report, cancel=self.cancel)
 
     def destroy(self, application: str) -> Outcome:
-        gone = evolve(SAMPLES, application=application).plan()
-        journal = self._journal(gone)
-        if not journal.read() and not diff(gone, self.driver.observe()).changes:
-            return Outcome(application=application, environment=gone.environment, changes=())
-        self._claim(journal, gone)
-        changes = diff(gone, self.driver.observe())
-        outcome = executor.apply(changes, self.driver, journal, tools(gone, self.folder), report=self.report, cancel=self.cancel)
-        if outcome.ok:
-            journal.remove_all()
-        else:
-            journal.end([], "destroy was not finished")
-        return outcome
+        with self._in_place():
+            return operations.destroy(environment=ENVIRONMENT, application=application, report=self.report, cancel=self.cancel)
 
-    def _journal(self, plan: Plan) -> Journal:
-        return Journal(self.driver, plan.application, holder=self.holder)
-
-    def _claim(self, journal: Journal, plan: Plan) -> None:
-        line = journal.claim(plan, take_over=self.take_over)
-        if line:
-            self.report(Event(kind="taken-over", message=line))
+    @contextmanager
+    def _in_place(self) -> Iterator[None]:
+        """Put this run's driver, its process and a builder of sample images in the place of the real ones."""
+        registry = _registry(self.folder)
+        with (
+            patch.object(operations, "Registry", lambda: registry),
+            patch.object(stages, "Registry", lambda: registry),
+            patch.object(operations, "connect", lambda _environment: self.driver),
+            patch.object(records, "this_process", lambda: self.holder),
+        ):
+            yield
 
 
 def groups(observed: Observed) -> dict[str, int]:
@@ -106,10 +106,3 @@ def groups(observed: Observed) -> dict[str, int]:
 
 def keys(observed: Observed) -> set[str]:
     return {key(one.resource) for one in observed.resources}
-
-
-def memory(region: Region | None = None) -> MemoryDriver:
-    return MemoryDriver(region or Region("conformance"))
-
-
-Act = Callable[[Run], object]

@@ -17,6 +17,7 @@ from i2kit import executor
 from i2kit.driver import Context
 from i2kit.errors import ExitCode, Held
 from i2kit.events import Event
+from i2kit.operations import DeployOptions
 from i2kit.plan import Change, Outcome, Plan
 from i2kit.records import Journal, decode, this_process
 from i2kit.resources import InstanceGroup, key
@@ -170,7 +171,7 @@ def test_without_a_service_the_old_one_stays_too_until_the_new_one_is_ready(run:
 def test_a_failed_revision_stays_when_asked_to_be_kept(run: Run, region: Region) -> None:
     run.deploy(web("1"))
     region.set_unready(group_of(web("2")).name, "broken")
-    assert not evolve(run, keep_failed=True).deploy(web("2")).ok
+    assert not evolve(run, options=DeployOptions(keep_failed=True)).deploy(web("2")).ok
     assert set(groups(run.driver.observe())) == {group_of(web("1")).name, group_of(web("2")).name}
     assert backends(run) == {group_of(web("1")).name}
 
