@@ -80,7 +80,12 @@ def _files(command: Parser, *, required: bool, help: str = _MANIFESTS) -> None: 
 
 
 def _environment(command: Parser) -> None:
-    command.add_argument("-e", "--environment", metavar="FILE", help="the environment.yml to use (default: the local region)")
+    command.add_argument(
+        "-e",
+        "--environment",
+        metavar="FILE",
+        help="the environment (default: environment.yml in the current folder if there is one, else the local region)",
+    )
 
 
 def _application(command: Parser) -> None:

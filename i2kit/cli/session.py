@@ -38,7 +38,7 @@ class Session:
 
     @cached_property
     def environment(self) -> Environment:
-        """The environment that ``-e`` names, or the local region, with ``--builder`` in place of its own."""
+        """The environment that ``-e`` names, or the default one, with ``--builder`` in place of its own."""
         import attrs
 
         environment: Environment = self.api.load_environment(getattr(self.arguments, "environment", None))
