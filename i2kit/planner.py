@@ -17,7 +17,7 @@ from i2kit.environment import Environment
 from i2kit.errors import InvalidInput, Problem, Where
 from i2kit.images.linuxkit_yaml import DRAIN_SECONDS, linuxkit_yaml, sources
 from i2kit.images.locked import Locked, LockedImage
-from i2kit.manifest.workloads import EnvSecret, Pod, SecretData, SecretVolume, Service, Workload, Workloads
+from i2kit.manifest.workloads import ConfigVolume, EnvSecret, Pod, SecretData, SecretVolume, Service, Workload, Workloads
 from i2kit.plan import Plan
 from i2kit.resources import (
     Backend,
@@ -192,6 +192,23 @@ def _oversized(workloads: Workloads, locked: Locked, target: Target) -> Iterable
                 expected=f"at most {limits.max_replicas}, which provider {target.provider.name} offers",
             )
         yield from _tight_limits(workload, locked.images)
+        yield from _binary_files(workload)
+
+
+def _binary_files(workload: Workload) -> Iterable[Problem]:
+    """Files go into the image through LinuxKit's YAML, which knows text only."""
+    for volume in workload.pod.volumes:
+        for file in volume.files if isinstance(volume, ConfigVolume) else ():
+            try:
+                file.content.decode()
+            except UnicodeDecodeError:
+                yield Problem(
+                    code="binary-file",
+                    message=f"{file.path} of volume {volume.name} of {workload.name} comes from binaryData and is no UTF-8 text",
+                    where=workload.where,
+                    expected="a ConfigMap of text",
+                    hint="put the file into the container's image, or into a Secret",
+                )
 
 
 # Measured: below this crun's own init is killed before the container's program starts.
