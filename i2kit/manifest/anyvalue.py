@@ -8,7 +8,7 @@ from typing import Any
 from yaml.nodes import MappingNode, Node, ScalarNode
 
 from i2kit.manifest import scalars
-from i2kit.manifest.page import INVALID, STRING_TAG, Page
+from i2kit.manifest.page import INVALID, STRING_TAG, Page, TooLarge
 
 _DEEPEST = 20
 
@@ -19,12 +19,12 @@ class AnyValue:
     name = "any value"
 
     def __call__(self, node: Node, path: str, page: Page) -> Any:
-        """Return the value."""
+        """Return the value; raises `TooLarge` when it is nested deeper than settings ever are."""
         return self._read(node, path, page, 0)
 
     def _read(self, node: Node, path: str, page: Page, depth: int) -> Any:
         if depth > _DEEPEST:
-            return page.problem("too-large", f"is nested more than {_DEEPEST} deep", node.start_mark.line, path)
+            raise TooLarge
         if node.tag and not page.known_tag(node, path):
             return INVALID
         if node.__class__ is ScalarNode:

@@ -12,13 +12,13 @@ from attrs import frozen
 from yaml.nodes import Node
 
 from i2kit.errors import Problem, Where
+from i2kit.manifest.page import DEEPEST
 
 try:
     from yaml._yaml import CParser as _Composer
 except ImportError:  # PyYAML without libyaml: slower, otherwise the same
     from i2kit.manifest.pure import PureParser as _Composer  # type: ignore[assignment]
 
-_DEEPEST = 100
 _START = re.compile(r"^---(?=\s|$)", re.MULTILINE)
 _SURROGATES = re.compile(r"(?<!\\)((?:\\\\)*)\\u(d[89ab][0-9a-f]{2})\\u(d[c-f][0-9a-f]{2})", re.IGNORECASE)
 
@@ -46,7 +46,7 @@ class _Parser(_Composer):
     def descend_resolver(self, parent: Any, index: Any) -> None:
         # The C composer recurses without a guard of its own and would end the process.
         self.depth += 1
-        if self.depth > _DEEPEST:
+        if self.depth > DEEPEST:
             raise _TooDeep
 
     def ascend_resolver(self) -> None:
@@ -118,7 +118,10 @@ def _problem(error: Exception, text: str, file: str, offset: int) -> Problem:
         line, column = before.count("\n"), len(before) - before.rfind("\n") - 1
         message = str(error.reason)
     elif isinstance(error, _TooDeep):
-        message = f"mappings and lists are nested more than {_DEEPEST} deep"
+        message = f"mappings and lists are nested more than {DEEPEST} deep"
+    lines = text.splitlines() or [""]
+    if line >= len(lines):  # the end of the text counts as a line of its own
+        line, column = len(lines) - 1, len(lines[-1])
     return Problem(
         code="yaml-syntax",
         message=f"broken YAML at line {line + offset + 1}, column {column + 1}: {message}",

@@ -68,16 +68,16 @@ def load_sources(sources: Sequence[Source], names: Sequence[str], problems: Sequ
     reading = _Reading(problems=list(problems))
     if problems:
         reading.unknown.append("source")
+    order = {source.name: index for index, source in enumerate(sources)}
     with _without_collector():
         for source in sources:
             _read_source(source, reading)
-        workloads = _tie(reading, names)
+        workloads = _tie(reading, names, order)
     if not reading.items and not reading.problems and not reading.notices:
         where = Where(file=names[0]) if names else None
         reading.problems.append(
             Problem(code="no-objects", message="there is nothing in the manifests", where=where, expected="at least one object")
         )
-    order = {source.name: index for index, source in enumerate(sources)}
     if reading.problems:
         raise InvalidInput(sorted(reading.problems, key=lambda problem: _place(problem.where, order)))
     return workloads
@@ -271,7 +271,7 @@ def _note_unused(reading: _Reading, objects: Objects) -> None:
             reading.notices.append(Notice(where=tree.sub("metadata").where("name"), message=f"{kind} is ignored: no workload refers to it"))
 
 
-def _tie(reading: _Reading, names: Sequence[str]) -> Workloads:
+def _tie(reading: _Reading, names: Sequence[str], order: dict[str, int]) -> Workloads:
     """Resolve what refers to what."""
     _check_duplicates(reading)
     objects = _objects(reading)
@@ -295,6 +295,6 @@ def _tie(reading: _Reading, names: Sequence[str]) -> Workloads:
         workloads=tuple(workloads),
         services=tuple(services),
         secrets=used,
-        notices=tuple(reading.notices),
+        notices=tuple(sorted(reading.notices, key=lambda notice: _place(notice.where, order))),
         sources=tuple(names),
     )

@@ -15,6 +15,8 @@ from i2kit.manifest.workloads import Notice
 _KNOWN_TAGS = frozenset(f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "map", "seq", "timestamp"))
 STRING_TAG = "tag:yaml.org,2002:str"
 _SPARE_VISITS = 1_000_000
+DEEPEST = 100
+"""How deep mappings and lists may be nested; only aliases that contain themselves, and attacks, go beyond."""
 
 
 class _Invalid:
@@ -26,7 +28,7 @@ INVALID: Final = _Invalid()
 
 
 class TooLarge(Exception):
-    """Aliases blow the document up beyond any honest use."""
+    """Aliases blow the document up beyond any honest use, or contain themselves."""
 
 
 class Page:
@@ -101,10 +103,12 @@ class Page:
         """Whether the node is an empty or null scalar."""
         return node.__class__ is ScalarNode and not node.style and node.value in NULLS and node.tag != STRING_TAG
 
-    def pairs(self, node: MappingNode, path: str) -> list[tuple[Node, Node]]:
+    def pairs(self, node: MappingNode, path: str, depth: int = 0) -> list[tuple[Node, Node]]:
         """Return the mapping's pairs, merge keys (``<<``) resolved: what is said here goes before what is merged in."""
         pairs: list[tuple[Node, Node]] = node.value
         self.visit(len(pairs) + 1)
+        if depth > DEEPEST:
+            raise TooLarge
         if not self.merges or not any(_is_merge(key) for key, _ in pairs):
             return pairs
         found = [pair for pair in pairs if not _is_merge(pair[0])]
@@ -114,7 +118,7 @@ class Page:
                 if mapping.__class__ is not MappingNode:
                     self.wrong_type(mapping, f"{path}.<<".lstrip("."), "a mapping to merge in")
                     continue
-                new = [pair for pair in self.pairs(mapping, path) if pair[0].value not in names]
+                new = [pair for pair in self.pairs(mapping, path, depth + 1) if pair[0].value not in names]
                 names.update(key.value for key, _ in new if key.__class__ is ScalarNode)
                 found += new
         return found
@@ -153,20 +157,23 @@ class Page:
 
     def sweep(self, root: Node, path: str) -> None:
         """Look through a part that nothing else reads, for duplicate keys."""
-        waiting: list[tuple[Node, str]] = [(root, path)]
+        waiting: list[tuple[Node, str, int]] = [(root, path, 0)]
         while waiting:
-            node, at = waiting.pop()
+            node, at, depth = waiting.pop()
+            if depth > DEEPEST:
+                raise TooLarge
             if node.__class__ is SequenceNode:
                 self.visit(len(node.value) + 1)
-                waiting += [(item, f"{at}[{index}]") for index, item in enumerate(node.value)]
+                waiting += [(item, f"{at}[{index}]", depth + 1) for index, item in enumerate(node.value)]
             elif node.__class__ is MappingNode:
                 seen: dict[Any, int] = {}
                 for key, value in self.pairs(node, at):
                     name = key.value if key.__class__ is ScalarNode else id(key)
+                    below = f"{at}.{name}" if at else str(name)
                     if name in seen:
-                        self.duplicate_key(key, f"{at}.{name}", seen[name])
+                        self.duplicate_key(key, below, seen[name])
                     seen[name] = key.start_mark.line
-                    waiting.append((value, f"{at}.{name}"))
+                    waiting.append((value, below, depth + 1))
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:

@@ -27,12 +27,12 @@ class _ShortOr:
         self.name = name
         self._field = field
         self._short = short
-        self._mapping = mapping
+        self.long_form = mapping
 
     def __call__(self, node: Node, path: str, page: Page) -> Any:
         """Return a mapping."""
         if node.__class__ is MappingNode:
-            return self._mapping(node, path, page)
+            return self.long_form(node, path, page)
         value = self._short(node, path, page)
         return value if value is INVALID else {self._field: value}
 

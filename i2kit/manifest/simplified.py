@@ -33,6 +33,7 @@ class PublishedPort:
     """A port of a container and of the balancer: a number, ``"80:8080"`` or a mapping."""
 
     name = '`80`, `"80:8080"` or mapping of port, targetPort, name, protocol'
+    long_form = _MAPPED
 
     def __call__(self, node: Node, path: str, page: Page) -> Any:
         """Return a Tree with `port` and `targetPort`."""

@@ -43,7 +43,7 @@ class Row:
         if self.verdict == "ignored":
             page.notice(line, path, f"ignored: {self.reason}")
             return INVALID
-        return page.problem("refused-field", f"{self.name} is refused: {self.reason}", line, path, hint=self._way_out())
+        return page.problem("refused-field", f"is refused: {self.reason}", line, path, hint=self._way_out())
 
     def _is_harmless(self, node: Node) -> bool:
         if node.__class__ is ScalarNode:
@@ -200,6 +200,8 @@ class Struct:
             while isinstance(inner, ListOf):
                 at += "[]"
                 inner = inner.item
+            # A type that also takes something shorter than a mapping says which mapping it is short for.
+            inner = getattr(inner, "long_form", inner)
             yield at, row
             if isinstance(inner, Struct):
                 yield from inner.fields(f"{at}.")
