@@ -42,7 +42,7 @@ func (c *crun) call(log string, stdout, stderr *os.File, args ...string) error {
 		}
 		return fmt.Errorf("crun %s: %s", args[0], crunReason(log, code))
 	case <-time.After(crunPatience):
-		c.reaper.signalGroup(process, syscall.SIGKILL)
+		c.reaper.killGroup(process)
 		return fmt.Errorf("crun %s did not end within %v", args[0], crunPatience)
 	}
 }
@@ -126,7 +126,7 @@ func (c *crun) exec(ctx context.Context, name, purpose string, command []string)
 		}
 		return nil
 	case <-ctx.Done():
-		c.reaper.signalGroup(probe, syscall.SIGKILL)
+		c.reaper.killGroup(probe)
 		return errTimeout
 	}
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -81,9 +80,6 @@ func fetchHead(ctx context.Context, target *url.URL, headers []headerSpec) (http
 		return httpHead{}, err
 	}
 	defer connection.Close()
-	if deadline, ok := ctx.Deadline(); ok {
-		connection.SetDeadline(deadline)
-	}
 	stop := context.AfterFunc(ctx, func() { connection.Close() })
 	defer stop()
 	if _, err := io.WriteString(connection, requestText(target, headers)); err != nil {
@@ -101,12 +97,7 @@ func connect(ctx context.Context, target *url.URL) (net.Conn, error) {
 	if err != nil || target.Scheme != "https" {
 		return connection, err
 	}
-	secured := tls.Client(connection, &tls.Config{ServerName: target.Hostname(), InsecureSkipVerify: true})
-	if err := secured.HandshakeContext(ctx); err != nil {
-		connection.Close()
-		return nil, err
-	}
-	return secured, nil
+	return secure(ctx, connection, target.Hostname())
 }
 
 // requestText lets the Pod's headers replace the usual ones; an empty one removes it, as in Kubernetes.

@@ -13,7 +13,7 @@ import (
 const (
 	leaseScriptName = "udhcpc"
 	leaseScript     = "/usr/share/i2kit/" + leaseScriptName
-	leasePipe       = 3 // the descriptor on which the script reports to PID 1
+	leasePipe       = 9 // the descriptor on which the script reports to PID 1; udhcpc takes the lowest for itself
 )
 
 // A leaseReport is what udhcpc told its script: one line on the pipe.

@@ -82,7 +82,7 @@ func (n *network) client(ctx context.Context) error {
 		n.listen(reports, leased)
 	})
 	err = n.stay(ctx, process, leased)
-	n.reaper.signalGroup(process, syscall.SIGKILL)
+	n.reaper.killGroup(process)
 	<-silent
 	return err
 }
@@ -113,9 +113,13 @@ func (n *network) startClient(pipe *os.File) (child, error) {
 		"/bin/busybox", "udhcpc", "-f", "-i", string(n.card), "-s", leaseScript, "-x", "hostname:" + n.hostname,
 		"-t", "8", "-T", "1", "-A", "2", "-O", "search", "-O", "mtu", "-O", "staticroutes",
 	}
+	const closed = ^uintptr(0)
+	files := []uintptr{null.Fd(), null.Fd(), null.Fd()}
+	for len(files) < leasePipe {
+		files = append(files, closed)
+	}
 	return n.reaper.spawn(argv, &syscall.ProcAttr{
-		Dir: "/", Env: []string{"PATH=" + usualPath},
-		Files: []uintptr{null.Fd(), null.Fd(), null.Fd(), pipe.Fd()}, Sys: &syscall.SysProcAttr{Setsid: true},
+		Dir: "/", Env: []string{"PATH=" + usualPath}, Files: append(files, pipe.Fd()), Sys: &syscall.SysProcAttr{Setsid: true},
 	})
 }
 

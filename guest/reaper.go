@@ -122,12 +122,16 @@ func (r *reaper) signal(c child, sig syscall.Signal) {
 	}
 }
 
-// signalGroup reaches a child and what it started.
-func (r *reaper) signalGroup(c child, sig syscall.Signal) {
+// killGroup kills a child and what it has started: crun and udhcpc run in a session of their own, and what crun starts
+// in another.
+func (r *reaper) killGroup(c child) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if _, ok := r.waiting[c.pid]; ok {
-		syscall.Kill(-c.pid, sig)
-		syscall.Kill(c.pid, sig)
+	if _, ok := r.waiting[c.pid]; !ok {
+		return
 	}
+	if group, err := syscall.Getpgid(c.pid); err == nil && group > 1 && group != syscall.Getpgrp() {
+		syscall.Kill(-group, syscall.SIGKILL)
+	}
+	syscall.Kill(c.pid, syscall.SIGKILL)
 }

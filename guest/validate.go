@@ -162,6 +162,7 @@ func (p *probeSpec) check(c *complaints, where string) {
 	if p.HTTP != nil {
 		c.addUnless(isPort(p.HTTP.Port), "%s.http.port: %d is no port", where, p.HTTP.Port)
 		c.addUnless(p.HTTP.Scheme == "HTTP" || p.HTTP.Scheme == "HTTPS", "%s.http.scheme: %q is neither HTTP nor HTTPS", where, p.HTTP.Scheme)
+		c.addUnless(p.HTTP.Scheme != "HTTPS" || knowsHTTPS, "%s.http.scheme: this guest was built without HTTPS", where)
 		for _, text := range append(headerTexts(p.HTTP.Headers), p.HTTP.Path, p.HTTP.Host) {
 			c.addUnless(!strings.ContainsAny(text, "\r\n\x00"), "%s.http: %q holds a line break", where, text)
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 )
 
@@ -93,10 +94,8 @@ func pinSubPath(volume, subPath, target string) error {
 		return err
 	}
 	defer root.Close()
-	if _, err := root.Stat(subPath); errors.Is(err, os.ErrNotExist) {
-		if err := root.MkdirAll(subPath, 0o777); err != nil {
-			return fmt.Errorf("subPath %s: %w", subPath, err)
-		}
+	if err := makeSubPath(root, subPath); err != nil {
+		return fmt.Errorf("subPath %s: %w", subPath, err)
 	}
 	source, err := root.OpenFile(subPath, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
@@ -112,6 +111,22 @@ func pinSubPath(volume, subPath, target string) error {
 	}
 	pinned := fmt.Sprintf("/proc/self/fd/%d", source.Fd())
 	return os.NewSyscallError("bind "+subPath, syscall.Mount(pinned, target, "", syscall.MS_BIND|syscall.MS_REC, ""))
+}
+
+// makeSubPath makes the folders that are missing, open to everyone like the emptyDir they are in.
+func makeSubPath(root *os.Root, subPath string) error {
+	const everyone = 0o777
+	parts := strings.Split(filepath.Clean(subPath), "/")
+	for i := range parts {
+		folder := filepath.Join(parts[:i+1]...)
+		if _, err := root.Stat(folder); !errors.Is(err, os.ErrNotExist) {
+			continue // what is wrong with it is told when it is opened
+		}
+		if err := errors.Join(root.Mkdir(folder, everyone), root.Chmod(folder, everyone)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func makeMountPoint(path string, folder bool) error {

@@ -1,0 +1,16 @@
+//go:build nohttps
+
+package main
+
+import (
+	"context"
+	"errors"
+	"net"
+)
+
+const knowsHTTPS = false
+
+func secure(_ context.Context, connection net.Conn, _ string) (net.Conn, error) {
+	connection.Close()
+	return nil, errors.New("this guest was built without HTTPS")
+}
