@@ -1,1 +1,1 @@
-"""The local region: the same images under QEMU, on this machine, without an account."""
+"""The local region: an environment on this machine, made of QEMU, HAProxy, dnsmasq, slirp4netns and supervisor."""

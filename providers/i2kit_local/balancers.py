@@ -1,0 +1,115 @@
+"""Balancers and the names that answer with their addresses."""
+
+from __future__ import annotations
+
+import socket
+
+from attrs import evolve, frozen
+
+from i2kit.errors import ProviderError
+from i2kit.resources import Balancer, DnsRecord
+from i2kit_local import slirp
+from i2kit_local.region import Region
+from i2kit_local.state import BalancerState, free_vip
+
+_TRIES = 20
+
+
+@frozen(kw_only=True)
+class Balancers:
+    """Makes and removes balancers: an address on the bridge, HAProxy's listeners there, ports on this machine."""
+
+    region: Region
+
+    def ensure(self, balancer: Balancer) -> None:
+        """Have that balancer, on the address and published ports that it had before."""
+        if any(port.protocol == "UDP" for port in balancer.ports):
+            raise ProviderError.of("unsupported", f"balancer {balancer.name} has a UDP port, which HAProxy does not balance")
+        with self.region.locked():
+            balancers = self.region.state.balancers()
+            old = balancers.get(balancer.name)
+            ports = {port.port for port in balancer.ports} if balancer.scope == "public" else set()
+            state = BalancerState(
+                resource=balancer,
+                index=old.index if old else free_vip(balancers),
+                published={port: here for port, here in (old.published if old else {}).items() if port in ports},
+            )
+            self.region.state.save_balancer(state)
+            self.region.sync_balancers()
+            self.region.sync_published()
+            self._publish(state, ports)
+
+    def _publish(self, state: BalancerState, ports: set[int]) -> None:
+        there = self.region.published()
+        published = dict(state.published)
+        for port in sorted(ports):
+            if (published.get(port), state.vip, port) not in there:
+                published[port] = self._publish_one(state.vip, port)
+        self.region.state.save_balancer(evolve(state, published=published))
+        self.region.sync_published()
+
+    def _publish_one(self, vip: str, port: int) -> int:
+        """Publish a port under its own number if that is free, else under a free one; return which."""
+        for attempt in range(_TRIES):
+            here = self._free_port() if attempt else port
+            try:
+                self.region.publish(here, vip, port)
+            except slirp.Refused:
+                continue
+            return here
+        raise ProviderError.of("publish", f"no free port was found on {self.region.settings.publish} to publish port {port}")
+
+    def _free_port(self) -> int:
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+            probe.bind((self.region.settings.publish, 0))
+            port: int = probe.getsockname()[1]
+            return port
+
+    def delete(self, name: str) -> None:
+        """Have no such balancer."""
+        with self.region.locked():
+            state = self.region.state.balancer(name)
+            if state is not None:
+                # Remembered until everything of it is gone: a run that dies here leaves nothing that nobody knows of.
+                self.region.state.save_balancer(evolve(state, leaving=True))
+                self.region.sync_what_works()
+                self.region.state.remove_balancer(name)
+
+
+@frozen(kw_only=True)
+class Names:
+    """Makes and removes DNS records."""
+
+    region: Region
+
+    def ensure(self, record: DnsRecord) -> None:
+        """Have the name answer with its balancer's address."""
+        with self.region.locked():
+            balancer = self.region.state.balancer(record.balancer)
+            if balancer is None:
+                raise ProviderError.of("no-balancer", f"{record.name} needs Balancer {record.balancer}, which does not exist")
+            self.region.state.save_name(record)
+            self.region.dnsmasq.name(record.name, balancer.vip)
+
+    def delete(self, name: str) -> None:
+        """Have the name not answer."""
+        with self.region.locked():
+            self.region.unname(name)
+            self.region.state.remove_name(name)
+
+
+def endpoint(name: str, port: int, address: str, here: int) -> str:
+    """Return the URL of a published port: http unless its name or number says otherwise.
+
+    >>> endpoint("", 8080, "127.0.0.1", 8080)
+    'http://127.0.0.1:8080'
+    >>> endpoint("redis", 6379, "127.0.0.1", 40001)
+    'tcp://127.0.0.1:40001'
+    """
+    if name.startswith("https") or port in (443, 8443):
+        scheme = "https"
+    elif not name or name.startswith(("http", "web", "www")) or port in (80, 8080):
+        scheme = "http"
+    else:
+        scheme = "tcp"
+    return f"{scheme}://{address}:{here}"

@@ -1,0 +1,156 @@
+"""HAProxy: makes what runs what is wanted, at run time where it can, so that no connection is dropped."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import time
+from collections.abc import Sequence
+
+from i2kit.errors import ProviderError
+from i2kit_local.balancing import (
+    Listener,
+    Server,
+    ServerState,
+    fingerprint,
+    parse_sessions,
+    parse_states,
+    render,
+    starting_states,
+)
+from i2kit_local.folders import Folders, changed, write
+from i2kit_local.netns import Namespace
+from i2kit_local.programs import program
+from i2kit_local.supervisor import Program, Supervisor
+
+NAME = "haproxy"
+_START_SECONDS = 15.0
+_RELOAD_SECONDS = 15.0
+
+
+class Haproxy:
+    """An environment's HAProxy. The caller holds the environment's lock."""
+
+    def __init__(self, folders: Folders, namespace: Namespace, supervisor: Supervisor) -> None:
+        self._namespace = namespace
+        self._supervisor = supervisor
+        self._control = folders.socket("haproxy.sock")
+        self._states = folders.runtime / "haproxy.states"
+        self._configuration = folders.state / "haproxy.cfg"
+        self._log = folders.state / "log/haproxy.log"
+
+    def program(self, wanted: Sequence[Listener]) -> Program:
+        """Write the configuration and return what supervisor is to run."""
+        self._write(wanted)
+        return Program(
+            name=NAME,
+            command=self._namespace.command(program("haproxy"), "-W", "-q", "-f", str(self._configuration)),
+            log=self._log,
+        )
+
+    def _write(self, wanted: Sequence[Listener]) -> None:
+        changed(self._configuration, render(wanted, control=self._control, states=self._states))
+        changed(self._states, starting_states(wanted))
+
+    def ask(self, command: str) -> str:
+        """Send HAProxy a command and return its answer; raise `ProviderError` when it does not answer."""
+        try:
+            with socket.socket(socket.AF_UNIX) as sock:
+                sock.settimeout(5)
+                sock.connect(str(self._control))
+                sock.sendall(f"{command}\n".encode())
+                parts = []
+                while part := sock.recv(65536):
+                    parts.append(part)
+        except OSError as error:
+            raise ProviderError.of("haproxy", f"HAProxy does not answer: {error}", hint=f"see {self._log}") from error
+        return b"".join(parts).decode(errors="replace").strip()
+
+    def states(self) -> tuple[ServerState, ...] | None:
+        """Return the servers that HAProxy has, None when it does not run."""
+        try:
+            return parse_states(self.ask("show servers state"))
+        except ProviderError:
+            return None
+
+    def current(self, wanted: Sequence[Listener]) -> bool:
+        """Whether HAProxy runs with these listeners, whatever the servers."""
+        try:
+            return f"description: {fingerprint(wanted)}" in self.ask("show info").splitlines()
+        except ProviderError:
+            return False
+
+    def sync(self, wanted: Sequence[Listener]) -> None:
+        """Make the configuration, and HAProxy with it, what is wanted."""
+        if not self._answers():
+            self._supervisor.ensure(self.program(wanted))
+            self._await(wanted, _START_SECONDS)
+        elif not self.current(wanted):
+            self._reload(wanted)
+        self._write(wanted)
+        self._sync_servers(wanted)
+
+    def _answers(self) -> bool:
+        return self.states() is not None
+
+    def _await(self, wanted: Sequence[Listener], seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while not self.current(wanted):
+            if time.monotonic() > deadline:
+                raise ProviderError.of("haproxy", f"HAProxy does not run as configured after {seconds:.0f} s", hint=f"see {self._log}")
+            time.sleep(0.02)
+
+    def _reload(self, wanted: Sequence[Listener]) -> None:
+        """Have a new worker take over: it keeps the sockets, the old one serves its connections to the end."""
+        up = [(one.listener, one.name) for one in self.states() or () if one.up and one.admin == 0]
+        self._write(wanted)
+        write(self._states, starting_states(wanted, up))
+        self._supervisor.signal(NAME, signal.SIGUSR2)
+        self._await(wanted, _RELOAD_SECONDS)
+
+    def _sync_servers(self, wanted: Sequence[Listener]) -> None:
+        there = {(one.listener, one.name): one for one in self.states() or ()}
+        desired = {(listener.name, server.name): server for listener in wanted for server in listener.servers}
+        for (listener, name), state in there.items():
+            server = desired.get((listener, name))
+            if server is None or (state.address, state.port) != (server.address, server.port):
+                self._take_out(listener, name, certainly=server is not None)
+        for (listener, name), server in desired.items():
+            old = there.get((listener, name))
+            if old is None or (old.address, old.port) != (server.address, server.port):
+                self._add(listener, server)
+            elif old.admin != 0:
+                self._let_in(f"{listener}/{name}")
+            elif old.weight != server.weight:
+                self._do(f"set server {listener}/{name} weight {server.weight}")
+
+    def _add(self, listener: str, server: Server) -> None:
+        self._do(f"add server {listener}/{server.name} {server.line}", expected="New server registered.")
+        self._let_in(f"{listener}/{server.name}")
+
+    def _let_in(self, server: str) -> None:
+        """Let a server have traffic once its check succeeds, and not before: leaving maintenance alone would count it as up."""
+        self._do(f"set server {server} state drain")
+        self._do(f"enable health {server}")
+        self._do(f"set server {server} health down")
+        self._do(f"set server {server} state ready")
+
+    def _take_out(self, listener: str, name: str, *, certainly: bool) -> None:
+        """Give a server no new connections, and remove it when it has none; one that still has some is removed by a later call."""
+        server = f"{listener}/{name}"
+        self._do(f"set server {server} state drain")
+        if self.sessions(listener, name) and not certainly:
+            return
+        self._do(f"set server {server} state maint")
+        if certainly:
+            self._do(f"shutdown sessions server {server}")
+        self._do(f"del server {server}", expected="Server deleted.", needed=certainly)
+
+    def sessions(self, listener: str, name: str) -> int:
+        """Return how many connections a server has now."""
+        return parse_sessions(self.ask("show stat")).get((listener, name), 0)
+
+    def _do(self, command: str, *, expected: str = "", needed: bool = True) -> None:
+        answer = self.ask(command)
+        if answer != expected and needed:
+            raise ProviderError.of("haproxy", f"HAProxy refuses {command!r}: {answer or 'no answer'}")
