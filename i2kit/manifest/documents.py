@@ -65,8 +65,6 @@ def documents(text: str, file: str, problems: list[Problem]) -> Iterator[Documen
     """Yield the documents of a YAML or JSON text; what cannot be read becomes one problem per document."""
     if text.startswith("\ufeff"):
         text = text[1:]
-    if text.lstrip()[:1] in ("{", "["):
-        text = _SURROGATES.sub(_join_surrogates, text)
     last = -1
     try:
         for root in _compose(text):
@@ -75,16 +73,20 @@ def documents(text: str, file: str, problems: list[Problem]) -> Iterator[Documen
         return
     except _BROKEN as error:
         first = _problem(error, text, file, 0)
-    before = len(problems)
+    before, recovered = len(problems), False
     for offset, part in _parts(text):
-        if offset <= last:
+        if offset + part.count("\n") < last:
             continue
         try:
-            for root in _compose(part):
-                yield Document(root, offset)
+            roots = _compose_json(part)
         except _BROKEN as error:
             problems.append(_problem(error, part, file, offset))
-    if len(problems) == before:
+            continue
+        for root in roots:
+            if offset + root.start_mark.line > last:
+                recovered = True
+                yield Document(root, offset)
+    if len(problems) == before and not recovered:
         problems.append(first)
 
 
@@ -94,6 +96,17 @@ def _compose(text: str) -> Iterator[Node]:
         root = parser.get_node()
         if root is not None:
             yield root
+
+
+def _compose_json(text: str) -> list[Node]:
+    """Compose a document in which characters beyond 16 bits may be written as JSON does it, in two escapes that YAML does not know."""
+    try:
+        return list(_compose(text))
+    except yaml.YAMLError:
+        joined = _SURROGATES.sub(_join_surrogates, text)
+        if joined == text:
+            raise
+        return list(_compose(joined))
 
 
 def _parts(text: str) -> Iterator[tuple[int, str]]:
@@ -131,6 +144,5 @@ def _problem(error: Exception, text: str, file: str, offset: int) -> Problem:
 
 
 def _join_surrogates(match: re.Match[str]) -> str:
-    """JSON writes characters beyond 16 bits as two escapes, which YAML does not know."""
     pair = int(match[2], 16), int(match[3], 16)
     return match[1] + chr(0x10000 + ((pair[0] - 0xD800) << 10) + (pair[1] - 0xDC00))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from i2kit.manifest.workloads import Notice
 
 _KNOWN_TAGS = frozenset(f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "map", "seq", "timestamp"))
 STRING_TAG = "tag:yaml.org,2002:str"
+_MOST_CHOICES = 300
 _SPARE_VISITS = 1_000_000
 DEEPEST = 100
 """How deep mappings and lists may be nested; only aliases that contain themselves, and attacks, go beyond."""
@@ -177,8 +179,10 @@ class Page:
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
-    """Return a hint that names the nearest choice, or nothing."""
-    known = list(choices)
+    """Return a hint that names the nearest choice; nothing where none is near, or where comparing them all would take long."""
+    known = list(itertools.islice(choices, _MOST_CHOICES + 1))
+    if len(known) > _MOST_CHOICES:
+        return ""
     lowered = {choice.lower(): choice for choice in known}
     near = difflib.get_close_matches(word.lower(), lowered, n=1, cutoff=0.6)
     return f"did you mean {lowered[near[0]]!r}?" if near else ""

@@ -22,12 +22,14 @@ class Selectable:
     def __init__(self, workloads: Iterable[Workload], *, broken: frozenset[tuple[str, str]], incomplete: bool) -> None:
         self.incomplete = incomplete
         self.broken = broken
-        self.namespaces: set[str] = set()
+        self._values: dict[tuple[str, str], list[str]] = defaultdict(list)
         self._by_label: dict[tuple[str, str, str], list[Workload]] = defaultdict(list)
         for workload in workloads:
-            self.namespaces.add(workload.namespace)
             for key, value in workload.pod.labels.items():
-                self._by_label[workload.namespace, key, value].append(workload)
+                found = self._by_label[workload.namespace, key, value]
+                if not found:
+                    self._values[workload.namespace, key].append(value)
+                found.append(workload)
 
     def select(self, namespace: str, selector: dict[str, str]) -> list[Workload]:
         """Return the workloads of the namespace whose Pods bear all the labels."""
@@ -36,7 +38,7 @@ class Selectable:
 
     def labels(self, namespace: str, key: str) -> list[str]:
         """Return the values that a label has in the namespace."""
-        return [value for space, name, value in self._by_label if space == namespace and name == key]
+        return self._values.get((namespace, key), [])
 
 
 def service(tree: Tree, selectable: Selectable) -> Service:
@@ -81,9 +83,8 @@ def _selected(spec: Tree, namespace: str, selectable: Selectable) -> list[Worklo
 
 def _near_label(selector: dict[str, str], namespace: str, selectable: Selectable) -> str:
     for key, value in selector.items():
-        values = selectable.labels(namespace, key)
-        if value not in values:
-            return did_you_mean(value, values)
+        if not selectable.select(namespace, {key: value}):
+            return did_you_mean(value, selectable.labels(namespace, key))
     return ""
 
 

@@ -45,7 +45,11 @@ class Notice:
 
 @frozen(kw_only=True)
 class EnvValue:
-    """An environment variable with a literal value (from `value`, or looked up in a ConfigMap)."""
+    """An environment variable with a value (from `value`, or looked up in a ConfigMap).
+
+    `value` is in Kubernetes' syntax: the guest replaces ``$(NAME)``, and ``$$`` stands for one dollar. The dollars of a ConfigMap's values,
+    in which Kubernetes replaces nothing, are doubled.
+    """
 
     name: str
     value: str

@@ -64,9 +64,17 @@ def test_documents_around_a_broken_one_keep_their_places() -> None:
     assert found == [("yaml-syntax", 5), ("invalid-name", 7), ("yaml-syntax", 10), ("invalid-name", 12)]
 
 
-def test_a_broken_document_behind_an_end_marker_is_not_lost() -> None:
-    text = WEB.format(name="one") + "...\nb: }\n"
-    assert [problem.code for problem in problems_of(text)] == ["yaml-syntax"]
+@pytest.mark.parametrize("broken", ["b: }\n", "b: [\n"])
+@pytest.mark.parametrize("after", ["", "---\n" + WEB.format(name="two")])
+def test_a_broken_document_behind_an_end_marker_is_not_lost(broken: str, after: str) -> None:
+    assert [problem.code for problem in problems_of(WEB.format(name="one") + "...\n" + broken + after)] == ["yaml-syntax"]
+
+
+def test_every_document_is_read_once_though_json_escapes_make_the_parser_start_again() -> None:
+    emoji = '{"name": "two", "containers": [{"image": "x", "env": [{"name": "A", "value": "\\ud83d\\ude00"}]}]}\n'
+    found = loads(WEB.format(name="one") + "---\n" + emoji + "---\n" + WEB.format(name="three")).workloads
+    assert [workload.name for workload in found] == ["one", "two", "three"]
+    assert "😀" in repr(found[1].pod.containers[0].env)
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, "{a: " * 100_000, "- " * 100_000 + "x", "? " * 50_000, "[" * 120 + "]" * 120])
