@@ -22,10 +22,12 @@ from i2kit.errors import BuildError, I2kitError, MissingRequirement
 from i2kit.images import assembler, linuxkit
 from i2kit.images.builder import BuildRequest
 from i2kit.images.store import default_store
+from i2kit.paths import data_home
 from i2kit.resources import Image, Mark
 
-from . import initramfs, synthetic
+from . import hello, initramfs, synthetic
 
+USER_STORE = data_home() / "store"
 DATA = Path(__file__).parents[2] / "data" / "linuxkit"
 CASES = sorted(path.parent.name for path in DATA.glob("*/images.yml"))
 real_linuxkit = pytest.mark.skipif(shutil.which("linuxkit") is None, reason="the real linuxkit is not on PATH")
@@ -471,6 +473,25 @@ def test_what_linuxkit_does_and_the_assembler_does_not_is_refused(case: str, tmp
     messages = [problem.message for problem in caught.value.problems]
     assert len(messages) == len(REFUSED[case])
     assert all(message.endswith(end) for message, end in zip(messages, REFUSED[case], strict=True))
+
+
+def test_assembler_makes_hello_as_the_real_linuxkit_did(tmp_path: Path) -> None:
+    recorded = json.loads((DATA / "hello" / "tree.json").read_text())
+    artefact = assembler.build(BuildRequest(image=hello.hello_image(tmp_path, USER_STORE)))
+    tree, lost = initramfs.read_tree(artefact.files["initrd"])
+    assert differences(recorded["tree"], hello.outline(tree)) == {}
+    assert lost == recorded["lost"]
+
+
+@real_linuxkit
+def test_both_builders_make_one_hello_to_the_last_byte(tmp_path: Path) -> None:
+    made = hello.hello_image(tmp_path, USER_STORE)
+    ours = assembler.build(BuildRequest(image=made))
+    real = linuxkit.build(BuildRequest(image=evolve(made, digest="1" * 64)))
+    trees = [initramfs.read_tree(artefact.files["initrd"]) for artefact in (ours, real)]
+    assert trees[0] == trees[1]
+    assert ours.files["kernel"].read_bytes() == real.files["kernel"].read_bytes()
+    assert ours.files["cmdline"].read_text() == real.files["cmdline"].read_text()
 
 
 def differences(recorded: initramfs.Tree, made: initramfs.Tree) -> dict[str, tuple[Any, Any]]:
