@@ -50,11 +50,11 @@ def parse(reference: str) -> Reference:
     rest, _, digest = reference.partition("@")
     if "@" in reference and not _DIGEST.fullmatch(digest):
         raise _invalid(reference, "the digest after @ is not sha256: and 64 hexadecimal digits")
-    head, _, last = rest.rpartition("/")
+    head, slash, last = rest.rpartition("/")
     last, colon, tag = last.partition(":")
     if colon and not _TAG.fullmatch(tag):
         raise _invalid(reference, f"{tag!r} is not a tag")
-    registry, repository = _split_registry(f"{head}/{last}" if head else last)
+    registry, repository = _split_registry(f"{head}{slash}{last}")
     if not _HOST.fullmatch(registry):
         raise _invalid(reference, f"{registry!r} is not the name of a registry")
     if not _REPOSITORY.fullmatch(repository) or len(repository) > _LONGEST_REPOSITORY:
