@@ -52,7 +52,7 @@ def _check_selector(tree: Tree, spec: Tree, template: Tree) -> None:
     expressions: list[Tree] = selector.get("matchExpressions") or []
     if not wanted and not expressions and not selector.failed:
         spec.problem("missing-field", "the selector is empty", "selector", expected="matchLabels or matchExpressions")
-    if template.sub("metadata").broken("labels") or spec.broken("template"):
+    if template.sub("metadata").broken("labels") or template.broken("metadata") or spec.broken("template"):
         return
     if any(labels.get(key) != value for key, value in wanted.items()):
         shown = ", ".join(f"{key}={value}" for key, value in labels.items()) or "none"

@@ -240,6 +240,7 @@ class MapOf:
             return INVALID
         values: dict[str, Any] = {}
         lines: dict[str, int] = {}
+        before = len(page.problems)
         for key_node, value_node in page.pairs(node, path):
             key = page.key(key_node, path)
             if key is None:
@@ -253,7 +254,6 @@ class MapOf:
             if expected:
                 page.problem("invalid-name", f"{key[:80]!r} is not valid as a key", line, at, expected=expected)
                 continue
-            value = self.value(value_node, at, page)
-            if value is not INVALID:
-                values[key] = value
-        return values
+            values[key] = self.value(value_node, at, page)
+        # Half a mapping would only lead to problems that are none, such as labels that do not match.
+        return values if len(page.problems) == before else INVALID

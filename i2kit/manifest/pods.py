@@ -152,7 +152,7 @@ def _probe_port(tree: Tree, ports: tuple[Port, ...], container: Tree) -> int:
         if port.name == wanted and port.protocol == "TCP":
             return port.container_port
     if not container.broken("ports") and not any(port.failed for port in container.get("ports") or ()):
-        names = [port.name for port in ports if port.name]
+        names = [port.name for port in ports if port.name and port.protocol == "TCP"]
         tree.problem(
             "unknown-port",
             f"the container has no TCP port called {wanted!r}",

@@ -118,7 +118,9 @@ def _target(tree: Tree, port: int, protocol: str, selected: Sequence[Workload], 
     numbers = {workload.name: _named(workload, wanted, protocol) for workload in selected}
     for workload in selected:
         if numbers[workload.name] is None and (workload.namespace, workload.name) not in selectable.broken:
-            names = [port.name for container in workload.pod.containers for port in container.ports if port.name]
+            names = [
+                port.name for container in workload.pod.containers for port in container.ports if port.name and port.protocol == protocol
+            ]
             tree.problem(
                 "unknown-port",
                 f"no container of {workload.kind} {workload.name} has a {protocol} port called {wanted!r}",
