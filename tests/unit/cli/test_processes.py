@@ -98,6 +98,18 @@ def test_nobody_reading_the_progress_does_not_stop_a_deploy(start: Start) -> Non
     assert process.wait(LIMIT) == 130
 
 
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+@pytest.mark.parametrize(("situation", "code"), [("done", 0), ("failed", 1)])
+def test_the_exit_code_is_the_same_when_nobody_listens(stream: str, situation: str, code: int, start: Start) -> None:
+    """The interpreter's own flush at the end would make 120 of it."""
+    ours, theirs = os.pipe()
+    os.close(ours)
+    process = start(situation, "deploy", "-f", "hello.yaml", **{stream: theirs})
+    os.close(theirs)
+    process.communicate(timeout=LIMIT)
+    assert process.returncode == code
+
+
 def test_off_a_terminal_an_error_is_one_line_without_colours(start: Start) -> None:
     process = start("invalid", "deploy", "-f", "hello.yaml")
     out, err = process.communicate(timeout=LIMIT)
