@@ -22,7 +22,7 @@ TEXTS = [case["manifest"] for name, case in READ.items() if name != "alias-bomb"
 OBJECTS = [list(yaml.safe_load_all(case["manifest"])) for name, case in READ.items() if "expected" in case and "tabs" not in name]
 WORDS = sorted({token for text in TEXTS for token in text.replace("{", " ").replace("}", " ").replace(",", " ").split()})
 
-quick = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+quick = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 junk = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from(WORDS),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5) | st.sampled_from(WORDS), inner, max_size=3),
