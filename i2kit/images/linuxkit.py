@@ -25,6 +25,9 @@ from i2kit.driver import Artefact
 from i2kit.errors import BuildError, I2kitError, MissingRequirement, Problem
 from i2kit.images import oci
 from i2kit.images.builder import Builder, BuildRequest
+from i2kit.images.formats import check_format
+from i2kit.images.layers import members
+from i2kit.images.linuxkit_layers import Difference, difference
 from i2kit.images.store import ImageStore, default_store
 from i2kit.paths import cache_home
 from i2kit.resources import Image
@@ -92,21 +95,18 @@ def build(request: BuildRequest) -> Artefact:
     Raises `MissingRequirement` without a usable command, `BuildError` when the image cannot be built.
     """
     image = request.image
-    if image.format != FORMAT:
-        raise BuildError.of(
-            "format-unsupported",
-            f"the builder `linuxkit` does not make {image.format}",
-            expected=FORMAT,
-            hint="LinuxKit makes disk formats with Docker only; use the builder `assembler` or another format",
-        )
+    check_format(image.format, "linuxkit", (FORMAT,))
     folder = cache_home() / "images" / image.digest.removeprefix("sha256:")
     artefact = Artefact(format=FORMAT, files={role: folder / role for role in _OUTPUTS})
     if not request.no_cache and all(path.is_file() for path in artefact.files.values()):
         return artefact
     version()
+    store = default_store()
     _refuse_strangers(image)
+    _refuse_absent(image, store)
+    _refuse_other_trees(image, store)
     with tempfile.TemporaryDirectory(prefix="linuxkit-", dir=_made(cache_home())) as work:
-        built = _Run(Path(work), request.progress).build(image, default_store())
+        built = _Run(Path(work), request.progress).build(image, store)
         _made(folder)
         for role, path in built.items():
             path.chmod(0o644)
@@ -124,22 +124,74 @@ def _refuse_strangers(image: Image) -> None:
     """Refuse a YAML that names images which are not among the request's: LinuxKit would ask a registry for them."""
     problems = [
         Problem(
-            code="image-unlocked",
-            message=f"the LinuxKit YAML of {image.name} names {reference}, which is not among its sources",
+            code="image-not-resolved",
+            message=f"image {image.name}: nobody resolved {reference} to a digest",
             hint="plan again, so that every image is resolved",
         )
-        for reference in sorted(_references(image.yaml) - image.sources.keys())
+        for reference in sorted({*_kernel(image.yaml), *_roots(image.yaml)} - image.sources.keys())
     ]
     if problems:
         raise BuildError(problems)
 
 
-def _references(text: str) -> set[str]:
-    document = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
-    found: set[str] = set(document.get("init") or ())
-    if "kernel" in document:
-        found.add(document["kernel"]["image"])
-    return found | {item["image"] for section in _SECTIONS for item in document.get(section) or ()}
+def _refuse_absent(image: Image, store: ImageStore) -> None:
+    problems = [
+        Problem(
+            code="image-missing",
+            message=f"{reference} ({digest}) is not in the image store",
+            hint="plan again, or import it with `i2kit images import`",
+        )
+        for reference, digest in sorted(image.sources.items())
+        if not store.has(digest)
+    ]
+    if problems:
+        raise BuildError(problems)
+
+
+def _refuse_other_trees(image: Image, store: ImageStore) -> None:
+    """Refuse images of which LinuxKit would make something else without a word; the guest would refuse to start them."""
+    problems = []
+    for reference in sorted(_roots(image.yaml)):
+        manifest = store.manifest(image.sources[reference])
+        found = difference(
+            [members(layer, store.blob(layer.digest)) for layer in manifest.layers],
+            [entry.path for entry in store.entries(manifest)],
+        )
+        if found:
+            problems.append(
+                Problem(
+                    code="linuxkit-other-tree",
+                    message=f"LinuxKit would not build {reference} as it is: {_told(found)}",
+                    hint="use the builder `assembler`, or make the image's layers with an entry for every folder and no opaque whiteouts",
+                )
+            )
+    if problems:
+        raise BuildError(problems)
+
+
+def _told(found: Difference) -> str:
+    told = []
+    for paths, what in ((found.lost, "loses"), (found.returned, "brings back removed")):
+        if paths:
+            more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
+            told.append(f"it {what} {', '.join(paths[:3])}{more}")
+    return "; ".join(told)
+
+
+def _kernel(text: str) -> set[str]:
+    document = _document(text)
+    return {document["kernel"]["image"]} if "kernel" in document else set()
+
+
+def _roots(text: str) -> set[str]:
+    """Return the images whose file trees LinuxKit unpacks."""
+    document = _document(text)
+    return {*(document.get("init") or ()), *(item["image"] for section in _SECTIONS for item in document.get(section) or ())}
+
+
+def _document(text: str) -> dict[str, Any]:
+    document: dict[str, Any] = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
+    return document
 
 
 @frozen
@@ -228,16 +280,6 @@ def _write_images(path: Path, image: Image, store: ImageStore) -> None:
     LinuxKit refuses bare manifests whose layers are not gzip, and takes them from an index. A descriptor without the annotation
     ``io.containerd.image.name`` would be imported without a name.
     """
-    absent = [(reference, digest) for reference, digest in sorted(image.sources.items()) if not store.has(digest)]
-    if absent:
-        raise BuildError(
-            Problem(
-                code="image-missing",
-                message=f"{reference} ({digest}) is not in the image store",
-                hint="plan again, or import it with `i2kit images import`",
-            )
-            for reference, digest in absent
-        )
     blobs: dict[str, bytes | None] = {}
     tops = []
     for reference, digest in sorted(image.sources.items()):

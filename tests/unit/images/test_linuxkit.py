@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import sys
 import tarfile
@@ -21,6 +22,8 @@ from attrs import evolve
 from i2kit.errors import BuildError, I2kitError, MissingRequirement
 from i2kit.images import assembler, linuxkit
 from i2kit.images.builder import BuildRequest
+from i2kit.images.layers import members
+from i2kit.images.linuxkit_layers import unpacked
 from i2kit.images.store import default_store
 from i2kit.paths import data_home
 from i2kit.resources import Image, Mark
@@ -272,7 +275,7 @@ def test_the_version_names_number_and_commit(fake: Fake, found: str, named: str)
 def test_a_disk_format_is_refused_before_anything_runs(fake: Fake, tmp_path: Path) -> None:
     wanted = image("plain", tmp_path)
     disk = evolve(wanted, format="qcow2-bios")
-    with pytest.raises(BuildError, match="does not make qcow2-bios; expected kernel"):
+    with pytest.raises(BuildError, match="does not make qcow2-bios"):
         linuxkit.build(BuildRequest(image=disk))
     assert fake.calls == []
 
@@ -283,7 +286,7 @@ def test_an_image_that_is_not_among_the_sources_is_refused_before_linuxkit_asks_
     asked.image.sources.pop("docker.io/i2kit/kernel:test")
     with pytest.raises(BuildError) as caught:
         linuxkit.build(asked)
-    assert codes(caught.value) == ["image-unlocked", "image-unlocked"]
+    assert codes(caught.value) == ["image-not-resolved", "image-not-resolved"]
     assert "docker.io/example/web:1" in str(caught.value)
     assert [call["arguments"] for call in fake.calls] == [["version"]]
 
@@ -362,8 +365,45 @@ def test_a_run_that_is_stopped_ends_linuxkit(fake: Fake, tmp_path: Path) -> None
 # The real command.
 
 
+OTHER_TREES = {
+    "implicit": "it loses late/file, opt/app/upper, srv and 2 more",
+    "links": "it loses usr/lib/through",
+    "opaque": "it brings back removed data/old, data/sub, data/sub/old",
+    "whiteouts": "it brings back removed back/old",
+}
+
+
+@pytest.mark.parametrize("case", OTHER_TREES)
+def test_an_image_of_which_linuxkit_would_make_something_else_is_refused(fake: Fake, tmp_path: Path, case: str) -> None:
+    with pytest.raises(BuildError) as caught:
+        linuxkit.build(request(case, tmp_path))
+    assert codes(caught.value) == ["linuxkit-other-tree"]
+    assert caught.value.problems[0].message.endswith(OTHER_TREES[case])
+    assert [call["arguments"] for call in fake.calls] == [["version"]]
+
+
+# In `files` the YAML puts a file into a service's folder.
+@pytest.mark.parametrize("case", [case for case in CASES if case != "files"])
+def test_the_difference_that_is_foretold_is_the_one_that_is_recorded(case: str, tmp_path: Path) -> None:
+    recorded = json.loads((DATA / case / "tree.json").read_text())["tree"]
+    store, built = default_store(), image(case, tmp_path)
+    for service in yaml.safe_load(built.yaml)["services"]:
+        folder = f"containers/services/{service['name']}"
+        root = next((f"{folder}/{name}/" for name in ("lower", "rootfs") if f"{folder}/{name}/etc" in recorded), None)
+        if root is None:
+            continue  # an earlier service has the same image
+        manifest = store.manifest(built.sources[service["image"]])
+        foretold = unpacked([members(layer, store.blob(layer.digest)) for layer in manifest.layers])
+        real = {path.removeprefix(root) for path in recorded if path.startswith(root)}
+        added = {"dev", "dev/pts", "dev/shm", "etc", "etc/hosts", "etc/mtab", "etc/resolv.conf", "proc", "sys"}
+        assert real - added == {path for path in foretold if path not in LEFT_OUT} - added
+
+
+LEFT_OUT = (".dockerenv", "Dockerfile", "dev/console", "dev/pts/0", "etc/hostname")
+
+
 @real_linuxkit
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", [case for case in CASES if case not in OTHER_TREES])
 def test_the_builder_makes_what_is_recorded(case: str, tmp_path: Path) -> None:
     recorded = json.loads((DATA / case / "tree.json").read_text())
     artefact = linuxkit.build(request(case, tmp_path))
@@ -405,6 +445,21 @@ def test_a_real_build_without_an_image_fails_at_once_and_says_which(tmp_path: Pa
     with pytest.raises(BuildError, match=r"cannot use the image docker\.io/example/web:1") as caught:
         linuxkit.build(asked)
     assert codes(caught.value) == ["linuxkit-image"]
+
+
+@real_linuxkit
+@pytest.mark.parametrize("reference", ["docker.io/example/web:1", "docker.io/i2kit/pod:test"])
+def test_a_real_build_of_an_image_whose_hosts_are_a_link_says_so(tmp_path: Path, reference: str) -> None:
+    asked = request("plain", tmp_path)
+    described = descriptions("plain")[reference]
+    described["layers"].append([{"dir": "etc/"}, {"symlink": "etc/hosts", "to": "../run/hosts"}])
+    layout = synthetic.Layout({reference: described})
+    layout.write(tmp_path / "linked")
+    default_store().import_path(tmp_path / "linked")
+    asked.image.sources.update(layout.digests)
+    with pytest.raises(BuildError, match=re.escape(reference)) as caught:
+        linuxkit.build(asked)
+    assert codes(caught.value) == ["linuxkit-link"]
 
 
 # The assembler, held to what the real command made.
