@@ -93,7 +93,8 @@ def _compressor(segment: Segment) -> zstandard.ZstdCompressionObj:
     """Compress as well as can be what is small, and in a bearable time what is not: both are decided by the content alone."""
     size = sum(item.inode.size for item in segment.items)
     level = _BEST if size <= _SMALL else _FAST
-    parameters = zstandard.ZstdCompressionParameters.from_level(level, window_log=_WINDOW)
+    # The tables of so high a level are made for a far larger window; they would take most of the time and find nothing more.
+    parameters = zstandard.ZstdCompressionParameters.from_level(level, window_log=_WINDOW, chain_log=_WINDOW + 1, hash_log=_WINDOW + 1)
     return zstandard.ZstdCompressor(compression_params=parameters).compressobj()
 
 
