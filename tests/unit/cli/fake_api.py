@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -172,11 +173,14 @@ def _working(gentle: bool) -> Any:
         report(Event(kind="change-started", key=f"InstanceGroup/{GROUP.name}", message="create: it does not exist yet"))
         report(Event(kind="change-started", key=f"Balancer/{BALANCER.name}", message="create: a name with [bold]brackets[/bold]"))
         report(Event(kind="change-finished", key=f"Balancer/{BALANCER.name}", message="done"))
-        worker = threading.Thread(target=_until, args=(lambda: gentle and cancel.is_set(),))
-        worker.start()
-        while worker.is_alive():
-            # As the executor does: a signal that comes right before a wait without an end would be heard only after it.
-            worker.join(0.1)
+        pool = ThreadPoolExecutor(1)
+        work = pool.submit(_until, lambda: gentle and cancel.is_set())
+        try:
+            while not work.done():
+                # As the executor does: a signal that comes right before a wait without an end would be heard only after it.
+                wait([work], timeout=0.1)
+        finally:
+            pool.shutdown(wait=False)
         result = ChangeOutcome(
             key=f"InstanceGroup/{GROUP.name}", action="create", result="skipped", message="interrupted before it was done"
         )
