@@ -9,7 +9,7 @@ import hashlib
 import os
 import shutil
 import tarfile
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,8 +22,8 @@ from i2kit.images import oci, runtime_spec
 from i2kit.images.builder import Builder, BuildRequest
 from i2kit.images.folders import folder_aside, locked, written_aside
 from i2kit.images.formats import check_format
-from i2kit.images.inspection import chain_id
-from i2kit.images.layers import members, open_layer
+from i2kit.images.inspection import chain_id, layer_contents, read_file
+from i2kit.images.layers import members
 from i2kit.images.locked import Layer
 from i2kit.images.reference import normalise
 from i2kit.images.rootfs import Item, ancestors, made_file, made_folder, made_link, place
@@ -190,16 +190,15 @@ class Assembly:
         with written_aside(cache_home() / "kernels" / f"{plain.removeprefix('sha256:')}.tar") as aside:
             aside.write_bytes(content)
             found = members(Layer(digest=plain, diff_id=plain, size=len(content)), aside)
-            bodies = _contents(plain, aside, {member.number for member in found if member.type == "file"})
+            bodies = layer_contents(plain, aside, {member.number for member in found if member.type == "file"})
         entries = [entry for entry in merge([(plain, found)]) if entry.path]
         return (made_folder("boot"), *(_with_content(entry, bodies) for entry in entries if not entry.path.startswith("boot/")))
 
     def _kernel_file(self, manifest: oci.Manifest, name: str) -> bytes:
-        inode = {entry.path: entry.inode for entry in self.store.entries(manifest)}.get(name)
-        if inode is None or inode.type != "file":
+        content = read_file(self.store, manifest, name)
+        if content is None:
             raise BuildError.of("kernel-missing", f"the kernel image {self.document.kernel} has no /{name}")
-        layer = manifest.layers[inode.layer]
-        return _contents(layer.digest, self.store.blob(layer.digest), {inode.member})[inode.member]
+        return content
 
     def _bundles(self, section: str) -> list[tuple[str, str] | None]:
         """Return reference and folder of every root file system of a section; None where an earlier one serves (LinuxKit shares them)."""
@@ -281,16 +280,6 @@ def _last_wins(items: Iterable[Item]) -> tuple[Item, ...]:
     """Keep the last item of every path, in the order of the paths."""
     by_path = {item.path: item for item in items}
     return tuple(by_path[path] for path in sorted(by_path))
-
-
-def _contents(name: str, blob: Path, numbers: Collection[int]) -> dict[int, bytes]:
-    """Return the content of some members of a layer by their numbers."""
-    found = {}
-    with open_layer(name, blob) as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
-        for number, info in enumerate(archive):
-            if number in numbers and (content := archive.extractfile(info)) is not None:
-                found[number] = content.read()
-    return found
 
 
 def _with_content(entry: Entry, bodies: dict[int, bytes]) -> Item:

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tarfile
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
 
+from i2kit.errors import BuildError
 from i2kit.images import oci, tree
 from i2kit.images.folders import written_aside
-from i2kit.images.layers import INDEX_SCHEMA
+from i2kit.images.layers import INDEX_SCHEMA, open_layer
 from i2kit.images.locked import Inventory, LockedImage
 from i2kit.images.store import ImageStore, StoredImage
 from i2kit.paths import cache_home
 
-_SUMMARY_SCHEMA = 1
+_SUMMARY_SCHEMA = 2
+_HIGHEST_ID = 0xFFFFFFFE
 
 
 def chain_id(manifest: oci.Manifest) -> str:
@@ -23,36 +29,89 @@ def chain_id(manifest: oci.Manifest) -> str:
 def locked_image(store: ImageStore, stored: StoredImage) -> LockedImage:
     """Return an image of the store by digest, with its inventory. Raises `I2kitError` and `BuildError` for what is damaged."""
     manifest = store.manifest(stored.digest)
-    inventory, unpacked = _summary(store, manifest)
+    summary = _summary(store, manifest)
     config = manifest.config
     return LockedImage(
         reference=stored.reference,
         digest=stored.digest,
         architecture=stored.architecture,
         layers=manifest.layers,
-        inventory=inventory,
-        unpacked=unpacked,
+        inventory=Inventory(**summary["inventory"]),
+        unpacked=summary["unpacked"],
         entrypoint=config.entrypoint,
         cmd=config.cmd,
         env=config.env,
         working_dir=config.working_dir,
         user=config.user,
+        uid=summary["uid"],
+        gid=summary["gid"],
     )
 
 
-def _summary(store: ImageStore, manifest: oci.Manifest) -> tuple[Inventory, int]:
-    cached = cache_home() / "trees" / f"{chain_id(manifest)}.{INDEX_SCHEMA}.{_SUMMARY_SCHEMA}.json"
+def _summary(store: ImageStore, manifest: oci.Manifest) -> dict[str, Any]:
+    user = hashlib.sha256(manifest.config.user.encode()).hexdigest()[:8]
+    cached = cache_home() / "trees" / f"{chain_id(manifest)}-{user}.{INDEX_SCHEMA}.{_SUMMARY_SCHEMA}.json"
     try:
-        document = json.loads(cached.read_bytes())
-        return Inventory(**document["inventory"]), int(document["unpacked"])
-    except (OSError, ValueError, TypeError, KeyError):
+        document: dict[str, Any] = json.loads(cached.read_bytes())
+        return document
+    except (OSError, ValueError):
         pass
     entries = store.entries(manifest)
-    inventory, unpacked = tree.inventory(entries), tree.unpacked(entries)
+    inventory = tree.inventory(entries)
+    uid, gid = user_ids(manifest.config.user, *(read_file(store, manifest, path, entries) or b"" for path in ("etc/passwd", "etc/group")))
     document = {
         "inventory": {"files": inventory.files, "bytes": inventory.bytes, "sha256": inventory.sha256},
-        "unpacked": unpacked,
+        "unpacked": tree.unpacked(entries),
+        "uid": uid,
+        "gid": gid,
     }
     with written_aside(cached) as aside:
         aside.write_bytes(oci.dump(document))
-    return inventory, unpacked
+    return document
+
+
+def user_ids(user: str, passwd: bytes, group: bytes) -> tuple[int, int]:
+    """Return user and group of an image's ``User`` as numbers, as the OCI image specification has it: ``user[:group]``, names or numbers.
+
+    >>> user_ids("web", b"web:x:33:34::/:/bin/sh", b"")
+    (33, 34)
+
+    Raises `BuildError` (``image-user-unknown``) for a name that the image does not know.
+    """
+    name, _, group_name = user.partition(":")
+    if not name:
+        return 0, 0
+    accounts = [line.split(":") for line in passwd.decode(errors="replace").splitlines() if line.count(":") >= 3]
+    account = next((fields for fields in accounts if name in (fields[0], fields[2])), None)
+    uid = _number(name if name.isdecimal() else account[2] if account else "", user)
+    if not group_name:
+        return uid, _number(account[3], user) if account else 0
+    groups = [line.split(":") for line in group.decode(errors="replace").splitlines() if line.count(":") >= 2]
+    number = next((fields[2] for fields in groups if fields[0] == group_name), group_name)
+    return uid, _number(number, user)
+
+
+def _number(text: str, user: str) -> int:
+    if not text.isascii() or not text.isdecimal() or int(text) > _HIGHEST_ID:
+        raise BuildError.of("image-user-unknown", f"the image is to run as {user!r}, which its /etc/passwd and /etc/group do not know")
+    return int(text)
+
+
+def read_file(store: ImageStore, manifest: oci.Manifest, path: str, entries: Collection[tree.Entry] | None = None) -> bytes | None:
+    """Return a file's content; None when the image has no such file. Raises `BuildError` for what is damaged."""
+    found = store.entries(manifest) if entries is None else entries
+    inode = next((entry.inode for entry in found if entry.path == path and entry.inode.type == "file"), None)
+    if inode is None:
+        return None
+    layer = manifest.layers[inode.layer]
+    return layer_contents(layer.digest, store.blob(layer.digest), {inode.member}).get(inode.member)
+
+
+def layer_contents(name: str, blob: Path, numbers: Collection[int]) -> dict[int, bytes]:
+    """Return the content of some members of a layer by their numbers."""
+    found = {}
+    with open_layer(name, blob) as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
+        for number, info in enumerate(archive):
+            if number in numbers and (content := archive.extractfile(info)) is not None:
+                found[number] = content.read()
+    return found

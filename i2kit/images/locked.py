@@ -34,6 +34,7 @@ class LockedImage:
     """An OCI image by digest, with what the planner needs of its configuration.
 
     `reference` is the full name (``docker.io/library/nginx:1``), `unpacked` the sum in bytes of what its merged file system takes in memory.
+    `uid` and `gid` are what `user` means in the image.
     """
 
     reference: str
@@ -47,6 +48,8 @@ class LockedImage:
     env: tuple[str, ...] = ()
     working_dir: str = ""
     user: str = ""
+    uid: int = 0
+    gid: int = 0
 
 
 @frozen(kw_only=True)

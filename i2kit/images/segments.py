@@ -19,7 +19,7 @@ from i2kit.images.rootfs import Item, ancestors, made_folder
 from i2kit.images.tree import as_bytes
 
 SCHEMA = 1
-COMPRESSION = "zstd-w17"
+COMPRESSION = "zstd-19-w17"
 """What segments are compressed with; why is in docs/explanation/images.md."""
 
 _CHUNK = 1 << 18

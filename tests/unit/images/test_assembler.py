@@ -92,8 +92,14 @@ def test_images_are_the_same_bytes_from_empty_caches_wherever_they_are_built(for
         home.mkdir(parents=True)
         environment = {
             **os.environ,
-            **{"HOME": str(home), "XDG_DATA_HOME": str(home / "data"), "XDG_CACHE_HOME": str(home / "cache")},
-            **{"TZ": zone, "USER": user, "LOGNAME": user, "PYTHONHASHSEED": str(len(user)), "LC_ALL": "C"},
+            "HOME": str(home),
+            "XDG_DATA_HOME": str(home / "data"),
+            "XDG_CACHE_HOME": str(home / "cache"),
+            "TZ": zone,
+            "USER": user,
+            "LOGNAME": user,
+            "PYTHONHASHSEED": str(len(user)),
+            "LC_ALL": "C",
         }
         command = [sys.executable, "-c", ELSEWHERE, str(tmp_path / "layout"), format_name, umask]
         done = subprocess.run(command, input=YAML, env=environment, cwd=home, capture_output=True, text=True, check=False)

@@ -137,8 +137,12 @@ def test_a_file_laid_through_a_lower_layers_link_lies_where_the_link_leads(tmp_p
     upper = [{"file": "lib/one"}, {"file": "abs/lib/two"}]
     found = paths(merged(lower, upper, tmp_path=tmp_path))
     assert found == {
-        **{"usr": "directory", "usr/lib": "directory", "lib": "symlink", "abs": "symlink"},
-        **{"usr/lib/one": "file", "usr/lib/two": "file"},
+        "usr": "directory",
+        "usr/lib": "directory",
+        "lib": "symlink",
+        "abs": "symlink",
+        "usr/lib/one": "file",
+        "usr/lib/two": "file",
     }
 
 
