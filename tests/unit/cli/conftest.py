@@ -9,6 +9,7 @@ from typing import Any
 
 import attrs
 import pytest
+import structlog
 
 from i2kit.cli.program import run
 
@@ -24,6 +25,13 @@ class Ended:
     code: int
     out: str
     err: str
+
+
+@pytest.fixture(autouse=True)
+def _logging() -> Iterator[None]:
+    """The command configures structlog for its process; other tests must not log to where it did."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture
