@@ -1,0 +1,289 @@
+"""The `debian` base, out of small packages made here; the mirror is faked. The real one is in the rings with network."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import io
+import json
+import platform
+import shutil
+import subprocess
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from i2kit.environment import BaseSettings
+from i2kit.errors import BuildError, I2kitError, InvalidInput, MissingRequirement
+from i2kit.images import apt, base, base_images, elf, tars
+from i2kit.images.base import BaseLock, lock_base, read_lock
+from i2kit.images.inspection import read_file
+from i2kit.images.locked import Package
+from i2kit.images.store import ImageStore
+
+needs_dpkg = pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="dpkg-deb is not installed (apt-get install dpkg)")
+
+
+def codes(error: I2kitError) -> list[str]:
+    return [problem.code for problem in error.problems]
+
+
+# The stand-in for a library.
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the stand-in is made for x86_64, and this machine cannot load it")
+def test_the_stand_in_loads_and_every_function_answers_that_it_is_not_implemented(tmp_path: Path) -> None:
+    names = {f"sd_function_{number}": f"LIBSYSTEMD_{200 + number % 3}" for number in range(40)}
+    path = tmp_path / "libstand.so.0"
+    path.write_bytes(elf.stand_in("libstand.so.0", names))
+    library = ctypes.CDLL(str(path))
+    assert {getattr(library, name)() for name in names} == {-38}
+    with pytest.raises(AttributeError):
+        library.sd_other  # noqa: B018 (looking it up is the test)
+
+
+def test_the_stand_in_is_the_same_bytes_in_any_order() -> None:
+    names = {"b": "V_2", "a": "V_1", "c": "V_1"}
+    assert elf.stand_in("x.so", names) == elf.stand_in("x.so", dict(reversed(names.items())))
+    assert elf.needed("x.so", elf.stand_in("x.so", names)) == ()
+
+
+def test_what_is_no_program_is_said_to_be_none() -> None:
+    with pytest.raises(BuildError, match="bin/tool is no ELF file"):
+        elf.needed("bin/tool", b"#!/bin/sh\n")
+
+
+# Where packages come from.
+
+
+def targets(monkeypatch: pytest.MonkeyPatch, *lines: str) -> None:
+    monkeypatch.setattr(apt, "_run", lambda *_arguments: "\n".join(lines))
+
+
+def test_the_machines_own_mirror_is_used_whatever_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    targets(
+        monkeypatch,
+        "Packages|https://vendor.example/apt/|trixie|main|Vendor",
+        "Packages|http://mirror.example/debian-security/|trixie-security|main|Debian",
+        "DEP-11|http://wrong.example/|trixie|main|Debian",
+        "Packages|http://mirror.example/debian/|trixie|contrib|Debian",
+        "Packages|http://mirror.example/debian/|trixie|main|Debian",
+    )
+    assert [(source.uri, source.suite, source.required) for source in apt.sources(None)] == [
+        ("http://mirror.example/debian/", "bookworm", True),
+        ("http://mirror.example/debian/", "bookworm-updates", False),
+        ("http://mirror.example/debian-security/", "bookworm-security", False),
+    ]
+
+
+def test_the_environments_mirror_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    targets(monkeypatch, "Packages|http://own.example/debian/|bookworm|main|Debian")
+    assert {source.uri for source in apt.sources("http://other.example/debian/")} == {
+        "http://other.example/debian/",
+        "http://other.example/debian-security",
+    }
+
+
+def test_a_machine_without_a_debian_mirror_is_asked_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    targets(monkeypatch, "Packages|http://archive.example/ubuntu/|noble|main|Ubuntu")
+    with pytest.raises(MissingRequirement, match=r"base: \{mirror: URI\}") as caught:
+        apt.sources(None)
+    assert codes(caught.value) == ["mirror-unknown"]
+
+
+def test_missing_programs_are_named_with_their_packages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(apt, "KEYRING", tmp_path / "keyring")
+    hints = [problem.hint for problem in base.missing()]
+    assert hints == [
+        "`sudo apt-get install apt`",
+        "`sudo apt-get install apt`",
+        "`sudo apt-get install dpkg`",
+        "`sudo apt-get install debian-archive-keyring`",
+    ]
+
+
+# The lock.
+
+PACKAGE = Package(name="tool", version="1:2.0-1", architecture="amd64", sha256="0" * 64, filename="tool_2.0-1_amd64.deb", size=3)
+
+
+def test_a_lock_is_read_as_it_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "base.lock"
+    lock = BaseLock("debian", (PACKAGE,))
+    path.write_text(lock.dump())
+    assert read_lock(path) == lock
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"schema": 9}', '{"schema": 1, "base": "debian", "packages": [{"name": "x"}]}'])
+def test_what_is_no_lock_is_refused_by_its_name(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "base.lock"
+    path.write_text(text)
+    with pytest.raises(InvalidInput, match="i2kit base lock") as caught:
+        read_lock(path)
+    assert codes(caught.value) == ["base-lock-invalid"]
+    assert caught.value.problems[0].where is not None
+    assert caught.value.problems[0].where.file == str(path)
+
+
+class Mirror:
+    """Stands for apt: packages made here, of which some can be gone."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.debs = {name: package(folder, name, files) for name, files in PACKAGES.items()}
+        self.gone: set[str] = set()
+        self.updates = 0
+
+    def update(self) -> None:
+        self.updates += 1
+
+    def depends(self, name: str) -> tuple[str, ...]:
+        return {base._KERNEL: (KERNEL,), "crun": ("libc6", "libsystemd0"), "busybox": ("libc6",)}[name]
+
+    def alone(self, names: list[str]) -> tuple[Package, ...]:
+        return tuple(self.described(name) for name in names)
+
+    def described(self, name: str) -> Package:
+        data = self.debs[name].read_bytes()
+        sha = hashlib.sha256(data).hexdigest()
+        return Package(name=name, version="1", architecture="amd64", sha256=sha, filename=f"{name}.deb", size=len(data))
+
+    def download(self, wanted: Package, target: Path) -> None:
+        if wanted.name in self.gone:
+            raise apt._gone(wanted, "404")
+        shutil.copyfile(self.debs[wanted.name], target)
+
+
+KERNEL = "linux-image-6.1.0-9-cloud-amd64"
+RELEASE = "6.1.0-9-cloud-amd64"
+PACKAGES: dict[str, dict[str, bytes]] = {
+    KERNEL: {
+        f"boot/vmlinuz-{RELEASE}": b"kernel",
+        f"lib/modules/{RELEASE}/modules.builtin": b"kernel/drivers/acpi/button.ko\n",
+        **{
+            f"lib/modules/{RELEASE}/kernel/{name.replace('_', '-')}.ko": name.encode()
+            for name in (*base_images.MODULES, "virtio", "unused")
+        },
+    },
+    "busybox": {"bin/busybox": b"busybox"},
+    "crun": {"usr/bin/crun": b"crun"},
+    "libc6": {"lib/x86_64-linux-gnu/libc.so.6": b"libc", "lib/x86_64-linux-gnu/libm.so.6": b"libm", base_images.LOADER: b"loader"},
+}
+
+
+def package(folder: Path, name: str, files: dict[str, bytes]) -> Path:
+    root = folder / name
+    (root / "DEBIAN").mkdir(parents=True)
+    (root / "DEBIAN" / "control").write_text(f"Package: {name}\nVersion: 1\nArchitecture: amd64\nMaintainer: x\nDescription: x\n")
+    for path, content in files.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_bytes(content)
+    subprocess.run(["dpkg-deb", "--root-owner-group", "-b", str(root), str(folder / f"{name}.deb")], check=True, capture_output=True)
+    return folder / f"{name}.deb"
+
+
+@pytest.fixture
+def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mirror:
+    """A mirror, and programs whose needs are known without real ELF files."""
+    made = Mirror(tmp_path / "mirror")
+    needs = {"crun": ("libc.so.6", base_images.STUBBED), "busybox": ("libc.so.6",)}
+    dependencies = {"virtio_pci": ("virtio",), "virtio_net": ("virtio",)}
+    monkeypatch.setattr(base._Packages, "apt", lambda _self: made.update() or made)
+    monkeypatch.setattr(elf, "needed", lambda _name, data: needs.get(data.decode(errors="replace"), ()))
+    monkeypatch.setattr(elf, "imports", lambda *_arguments: {"sd_notify": "LIBSYSTEMD_209"})
+    monkeypatch.setattr(elf, "module_dependencies", lambda _name, data: dependencies.get(data.decode(), ()))
+    monkeypatch.setattr(base, "guest_binary", lambda: b"guest")
+    return made
+
+
+@needs_dpkg
+def test_the_base_is_two_images_of_what_is_needed(store: ImageStore, mirror: Mirror) -> None:
+    locked = lock_base(BaseSettings(), store)
+    assert [package.name for package in locked.packages] == [KERNEL, "busybox", "crun", "libc6"]
+    pod = store.manifest(locked.pod.digest)
+    files = {entry.path: entry.inode for entry in store.entries(pod) if entry.inode.type != "directory"}
+    libraries = {f"lib/x86_64-linux-gnu/{name}" for name in ("libc.so.6", "libsystemd.so.0")}
+    programs = {"init", "bin/busybox", "usr/bin/crun", base_images.LOADER}
+    assert set(files) == {*programs, *libraries, "etc/i2kit/base.json", "usr/share/i2kit/udhcpc"}
+    assert {files[name].mode for name in programs} == {0o755}
+    assert files["usr/share/i2kit/udhcpc"].target == "/init"
+    settings = json.loads(read_file(store, pod, "etc/i2kit/base.json") or b"")
+    assert settings["bootConfig"] == "fw_cfg"
+    order = settings["modules"]
+    assert "button" not in order, "it is built in"
+    assert order.index("virtio") < order.index("virtio_pci") < order.index("virtio_net")
+    kernel = store.manifest(locked.kernel.digest)
+    assert read_file(store, kernel, "kernel") == b"kernel"
+    with tarfile.open(fileobj=io.BytesIO(read_file(store, kernel, "kernel.tar") or b"")) as archive:
+        names = archive.getnames()
+        dep = archive.extractfile(f"lib/modules/{RELEASE}/modules.dep")
+        assert dep is not None
+        assert b"kernel/virtio-net.ko: kernel/virtio.ko\n" in dep.read()
+    assert f"lib/modules/{RELEASE}/kernel/virtio.ko" in names
+    assert not any("unused" in name for name in names)
+
+
+@needs_dpkg
+def test_the_base_is_the_same_bytes_in_another_store(store: ImageStore, mirror: Mirror, tmp_path: Path) -> None:
+    first, second = lock_base(BaseSettings(), store), lock_base(BaseSettings(), ImageStore(tmp_path / "other"))
+    assert first == second
+
+
+@needs_dpkg
+def test_the_base_moves_only_when_it_is_told_to(store: ImageStore, mirror: Mirror) -> None:
+    first = lock_base(BaseSettings(), store)
+    seen = mirror.updates
+    mirror.debs["busybox"] = package(mirror.folder / "newer", "busybox", {"bin/busybox": b"newer"})
+    assert lock_base(BaseSettings(), store) == first
+    assert lock_base(BaseSettings(), store, previous=first) == first
+    assert mirror.updates == seen, "the mirror was asked"
+    moved = lock_base(BaseSettings(), store, previous=first, update=True)
+    assert moved.pod.digest != first.pod.digest
+    assert moved.kernel == first.kernel
+    assert lock_base(BaseSettings(), store, previous=first) == first
+    assert lock_base(BaseSettings(), store) == moved
+
+
+@needs_dpkg
+def test_a_lock_file_pins_the_base(store: ImageStore, mirror: Mirror, tmp_path: Path) -> None:
+    path = tmp_path / "base.lock"
+    first = lock_base(BaseSettings(), store)
+    path.write_text(BaseLock(first.name, first.packages).dump())
+    mirror.debs["busybox"] = package(mirror.folder / "newer", "busybox", {"bin/busybox": b"newer"})
+    lock_base(BaseSettings(), store, update=True)
+    assert lock_base(BaseSettings(lock=str(path)), store, update=True) == first
+
+
+@needs_dpkg
+def test_a_package_that_is_nowhere_any_more_names_the_way_out(store: ImageStore, mirror: Mirror, tmp_path: Path) -> None:
+    first = lock_base(BaseSettings(), store)
+    mirror.gone.add("busybox")
+    assert lock_base(BaseSettings(), store, previous=first) == first
+    with pytest.raises(I2kitError, match="--update-base") as caught:
+        lock_base(BaseSettings(), ImageStore(tmp_path / "other"), previous=first)
+    assert codes(caught.value) == ["base-package-gone"]
+
+
+@needs_dpkg
+def test_another_guest_is_another_pod_image(store: ImageStore, mirror: Mirror, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = lock_base(BaseSettings(), store)
+    monkeypatch.setattr(base, "guest_binary", lambda: b"another guest")
+    second = lock_base(BaseSettings(), store, previous=first)
+    assert (second.kernel, second.packages) == (first.kernel, first.packages)
+    assert second.pod.reference != first.pod.reference
+
+
+@needs_dpkg
+def test_a_broken_package_is_said_to_be_broken(tmp_path: Path) -> None:
+    path = tmp_path / "broken.deb"
+    path.write_bytes(b"not a package")
+    with pytest.raises(BuildError, match=r"broken\.deb cannot be read") as caught:
+        list(tars.package_files(path, lambda _path: True))
+    assert codes(caught.value) == ["base-damaged"]
+
+
+def test_without_a_guest_the_way_to_one_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(MissingRequirement, match="make setup"):
+        base.guest_binary("no-such-machine")
