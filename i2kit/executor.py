@@ -266,7 +266,7 @@ class _Executor:
             now, gate = time.monotonic(), run.gates[name]
             try:
                 gate = gate.seen(future.result(), now)
-            except I2kitError as error:
+            except Exception as error:
                 # Not being able to look is no proof of anything; the deadline decides.
                 self._report(Event(kind="progress", key=name, message=str(error)))
             if gate.best > run.gates[name].best or run.gates[name].last is None:
@@ -342,7 +342,7 @@ class _Executor:
                 f"{line.instance} [{line.container}] {line.text}" if line.container else f"{line.instance} {line.text}"
                 for line in self._driver.logs(group, tail=LOG_LINES)
             ]
-        except I2kitError as error:
+        except Exception as error:  # the log is an extra
             return (f"no log: {error}",)
         return tuple(lines)
 
@@ -366,7 +366,10 @@ class _Executor:
         self._report(Event(kind="change-finished", key=outcome.key, message=outcome.message or outcome.result))
         for line in outcome.log:
             self._report(Event(kind="log", key=outcome.key, message=line))
-        self._tools.after(run.changes[outcome.key], outcome)
+        try:
+            self._tools.after(run.changes[outcome.key], outcome)
+        except Exception as error:  # who only listens must not stop what he listens to
+            self._report(Event(kind="notice", key=outcome.key, message=f"a plug-in failed: {type(error).__name__}: {error}"))
 
     def _since(self, run: _Run, name: str) -> float:
         return time.monotonic() - run.started[name] if name in run.started else 0.0

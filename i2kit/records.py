@@ -34,10 +34,14 @@ EntryKind = Literal["claim", "step", "release", "end"]
 
 @frozen(kw_only=True)
 class Holder:
-    """Who runs: enough to tell, on the same host, whether that process still lives (`started` in clock ticks since boot)."""
+    """Who runs: enough to tell, on the same host, whether that process still lives (`started` in clock ticks since boot).
+
+    `pids` is the namespace in which `pid` means something: another container's processes cannot be seen from here.
+    """
 
     host: str
     boot: str
+    pids: str = ""
     pid: int
     started: str
     since: float
@@ -73,8 +77,8 @@ def encode(entry: Entry) -> bytes:
 def decode(record: Record) -> Entry:
     """Return what a record says; raise `I2kitError` when it is damaged or a newer i2kit wrote it."""
     try:
-        data: dict[str, Any] = json.loads(zstandard.ZstdDecompressor().decompress(record.body, max_output_size=64 << 20))
-    except (zstandard.ZstdError, ValueError) as error:
+        data: dict[str, Any] = dict(json.loads(zstandard.ZstdDecompressor().decompress(record.body, max_output_size=64 << 20)))
+    except (zstandard.ZstdError, ValueError, TypeError) as error:
         raise I2kitError.of(
             "damaged-record",
             f"release record {record.number} is damaged: {error}",
@@ -91,12 +95,24 @@ def decode(record: Record) -> Entry:
 
 def this_process() -> Holder:
     """Return the holder that stands for this process."""
-    return Holder(host=socket.gethostname(), boot=_boot_id(), pid=os.getpid(), started=_started(os.getpid()) or "", since=time.time())
+    return Holder(
+        host=socket.gethostname(),
+        boot=_boot_id(),
+        pids=_pid_namespace(),
+        pid=os.getpid(),
+        started=_started(os.getpid()) or "",
+        since=time.time(),
+    )
 
 
 def _boot_id() -> str:
     path = Path("/proc/sys/kernel/random/boot_id")
     return path.read_text().strip() if path.exists() else ""
+
+
+def _pid_namespace() -> str:
+    path = Path("/proc/self/ns/pid")
+    return str(path.readlink()) if path.is_symlink() else ""
 
 
 def _started(pid: int) -> str | None:
@@ -115,9 +131,11 @@ def liveness(holder: Holder, me: Holder) -> Liveness:
     """Tell whether the process of `holder` still lives, as far as that can be known from here."""
     if not holder.boot or holder.host != me.host:
         return "unknown"
-    if holder.boot != me.boot or _started(holder.pid) != holder.started:
+    if holder.boot != me.boot:
         return "dead"
-    return "alive"
+    if holder.pids != me.pids:
+        return "unknown"
+    return "alive" if _started(holder.pid) == holder.started else "dead"
 
 
 def last_release(entries: Sequence[Entry]) -> Entry | None:
@@ -211,16 +229,32 @@ class Journal:
         try:
             self._driver.append_record(self._application, self._next, encode(entry))
         except ConflictingRecord as error:
-            raise Held(
-                Problem(
-                    code="displaced" if kind != "claim" else "held",
-                    message=f"another run has claimed application {self._application!r}; this one stops and changes nothing more",
-                    hint="wait for the other run, then run the same command again",
-                )
-            ) from error
+            raise self._displaced(kind) from error
+        if not self._is_newest(kind):
+            self._driver.remove_record(self._application, self._next)
+            raise self._displaced(kind)
         self._records[self._next] = entry
         self._next += 1
         self._renewed = self._clock()
+
+    def _is_newest(self, kind: EntryKind) -> bool:
+        """Whether the record just appended stands right behind this run's last one, and at the end.
+
+        Create-only is not enough: a run that was displaced long ago finds its next number free again, once the other run has removed the
+        records that it needed no more.
+        """
+        numbers = {record.number for record in self._driver.records(self._application)}
+        follows = kind == "claim" or self._next - 1 in numbers
+        return follows and self._next == max(numbers, default=0)
+
+    def _displaced(self, kind: EntryKind) -> Held:
+        return Held(
+            Problem(
+                code="displaced" if kind != "claim" else "held",
+                message=f"another run has claimed application {self._application!r}; this one stops and changes nothing more",
+                hint="wait for the other run, then run the same command again",
+            )
+        )
 
     def _tidy(self) -> None:
         """Remove what only mattered while a run was under way, and releases beyond the limit; the newest record always stays."""

@@ -46,7 +46,7 @@ def memory(region: Region | None = None) -> MemoryDriver:
 
 
 @functools.cache
-def _registry(folder: Path) -> Registry:
+def registry_of(folder: Path) -> Registry:
     """Return a registry that knows this provider, and a builder of sample images; made once, since looking for plug-ins takes its time."""
     builder = Builder(
         name="assembler",
@@ -89,7 +89,7 @@ class Run:
     @contextmanager
     def _in_place(self) -> Iterator[None]:
         """Put this run's driver, its process and a builder of sample images in the place of the real ones."""
-        registry = _registry(self.folder)
+        registry = registry_of(self.folder)
         with (
             patch.object(operations, "Registry", lambda: registry),
             patch.object(stages, "Registry", lambda: registry),

@@ -11,14 +11,15 @@ import pytest
 from attrs import evolve
 from i2kit_memory.driver import MemoryDriver
 from i2kit_memory.region import Region
-from runs import SAMPLES, Run, dead_process, groups, keys, memory
+from runs import SAMPLES, Run, dead_process, groups, keys, memory, registry_of
 
 from i2kit import executor
-from i2kit.driver import Context
-from i2kit.errors import ExitCode, Held
+from i2kit.driver import Context, LogLine
+from i2kit.errors import ExitCode, Held, InvalidInput, ProviderError
 from i2kit.events import Event
+from i2kit.hookspecs import hookimpl
 from i2kit.operations import DeployOptions
-from i2kit.plan import Change, Outcome, Plan
+from i2kit.plan import Change, GroupHealth, Outcome, Plan
 from i2kit.records import Journal, decode, this_process
 from i2kit.resources import InstanceGroup, key
 from i2kit.testing.kill_points import KillPoints
@@ -253,19 +254,66 @@ def test_a_bug_in_a_driver_fails_its_change_alone(run: Run, region: Region) -> N
     assert results(outcome)["InstanceGroup"] == "done"
 
 
-def test_a_group_that_cannot_be_looked_at_is_waited_for(run: Run, region: Region) -> None:
+@pytest.mark.parametrize("error", [ProviderError.of("throttled", "too many requests"), KeyError("a bug")], ids=repr)
+def test_a_group_that_cannot_be_looked_at_is_waited_for(run: Run, region: Region, error: Exception) -> None:
     class Deaf(MemoryDriver):
         left = 3
 
-        def health(self, group: str) -> Any:
+        def health(self, group: str) -> GroupHealth:
             self.left -= 1
             if self.left > 0:
-                from i2kit.errors import ProviderError
-
-                raise ProviderError.of("throttled", "too many requests")
+                raise error
             return super().health(group)
 
     assert evolve(run, driver=Deaf(region)).deploy(SAMPLES.plan(*SAMPLES.workload())).ok
+
+
+def test_logs_that_cannot_be_read_hide_no_failure(run: Run, region: Region) -> None:
+    class Mute(MemoryDriver):
+        def logs(self, group: str, *, tail: int | None = None, follow: bool = False) -> Iterator[LogLine]:
+            raise KeyError("a bug")
+
+    region.set_unready("*", "broken")
+    outcome = evolve(run, driver=Mute(region)).deploy(web())
+    assert results(outcome)["InstanceGroup"] == "failed"
+    assert [one.log for one in outcome.changes if one.log] == [("no log: 'a bug'",)]
+
+
+def test_a_plugin_that_only_listens_stops_nothing(run: Run) -> None:
+    class Listener:
+        @hookimpl
+        def i2kit_after_change(self, change: Change) -> None:
+            raise ZeroDivisionError(change.key)
+
+    notices: list[str] = []
+    registry = registry_of(run.folder)
+    plugin = Listener()
+    registry._manager.register(plugin)
+    try:
+        listened = evolve(run, report=lambda event: notices.append(event.message) if event.kind == "notice" else None)
+        assert listened.deploy(web()).ok
+    finally:
+        registry._manager.unregister(plugin)
+    assert len(notices) == 5
+    assert "a plug-in failed: ZeroDivisionError: Network/" in notices[0]
+
+
+def test_a_plugin_may_refuse_a_change(run: Run) -> None:
+    class Policy:
+        @hookimpl
+        def i2kit_before_change(self, change: Change) -> None:
+            if change.resource.kind == "Balancer":
+                raise InvalidInput.of("policy", "no balancers on a Friday")
+
+    registry = registry_of(run.folder)
+    plugin = Policy()
+    registry._manager.register(plugin)
+    try:
+        outcome = run.deploy(web())
+    finally:
+        registry._manager.unregister(plugin)
+    assert (results(outcome)["InstanceGroup"], results(outcome)["Balancer"], results(outcome)["DnsRecord"]) == ("done", "failed", "skipped")
+    assert "no balancers on a Friday" in message(outcome, "Balancer")
 
 
 @pytest.mark.parametrize(
