@@ -51,7 +51,7 @@ def parser() -> Parser:
     )
     top.add_argument("--version", action="store_true", help="print the version and exit")
     top.add_argument("--debug", action="store_true", help="log what happens inside, and show tracebacks, on standard error")
-    top.set_defaults(run="", gently=False)
+    top.set_defaults(run="", gently=False, reads_manifests=False)
     commands = top.add_subparsers(title="commands", metavar="COMMAND", dest="command")
     for add in (_validate, _plan, _deploy, _status, _logs, _destroy, _build, _images, _graph, _providers, _doctor, _base):
         add(commands)
@@ -76,6 +76,7 @@ def _command(
 
 
 def _files(command: Parser, *, required: bool, help: str = _MANIFESTS) -> None:  # noqa: A002
+    command.set_defaults(reads_manifests=required)
     command.add_argument("-f", "--file", metavar="FILE|DIR|URL|-", action="append", required=required, default=None, help=help)
 
 

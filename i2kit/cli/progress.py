@@ -59,9 +59,11 @@ class Lines:
     def __call__(self, event: Event) -> None:
         """Write the event's line; the last lines of what failed are shown with the outcome."""
         if event.kind == "log":
-            return
+            return None
         text = f"{event.key}: {event.message}" if event.key else event.message
-        self._messages.line(f"{time.monotonic() - self._start:6.1f}s  {' '.join(text.split())}")
+        if event.kind == "notice":
+            return self._messages.warn(text)
+        return self._messages.line(f"{time.monotonic() - self._start:6.1f}s  {' '.join(text.split())}")
 
     def note(self, text: str) -> None:
         """Write at once, past any buffer."""
@@ -113,7 +115,8 @@ class Live:
                 self._stage = message
                 return
         if event.kind != "log":
-            self._console.print(Text(f"{event.key}: {message}" if event.key else message))
+            mark = Text("warning: ", style="yellow") if event.kind == "notice" else Text()
+            self._console.print(mark + Text(f"{event.key}: {message}" if event.key else message))
 
     def _picture(self) -> RenderableType:
         from rich.console import Group

@@ -18,6 +18,7 @@ from i2kit.cli.output import Output
 
 if TYPE_CHECKING:
     from i2kit.environment import Environment
+    from i2kit.errors import Problem
     from i2kit.events import Report
 
 
@@ -41,9 +42,25 @@ class Session:
         """The environment that ``-e`` names, or the default one, with ``--builder`` in place of its own."""
         import attrs
 
-        environment: Environment = self.api.load_environment(getattr(self.arguments, "environment", None))
+        from i2kit.errors import InvalidInput
+
+        try:
+            environment: Environment = self.api.load_environment(getattr(self.arguments, "environment", None))
+        except InvalidInput as error:
+            raise InvalidInput([*error.problems, *self._problems_of_manifests()]) from error
         builder = getattr(self.arguments, "builder", None)
         return attrs.evolve(environment, builder=builder) if builder else environment
+
+    def _problems_of_manifests(self) -> tuple[Problem, ...]:
+        """Return what else is wrong, so that nobody corrects the environment only to hear of the manifests next."""
+        from i2kit.errors import InvalidInput
+
+        if self.arguments.reads_manifests:
+            try:
+                self.api.load(self.files, stdin=sys.stdin)
+            except InvalidInput as error:
+                return error.problems
+        return ()
 
     @property
     def files(self) -> list[str]:

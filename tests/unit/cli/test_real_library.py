@@ -82,6 +82,16 @@ def test_a_wrong_environment_is_4(i2kit: Run) -> None:
     assert i2kit("status", "-e", "missing.yml").code == 4
 
 
+def test_environment_and_manifests_are_found_wrong_in_one_run(i2kit: Run) -> None:
+    Path("environment.yml").write_text("nam: x\n")
+    Path("web.yaml").write_text(MANIFEST)
+    ended = i2kit("deploy", "-f", "web.yaml")
+    assert ended.code == 4
+    assert ended.err.splitlines()[0].startswith("error: environment.yml:1 nam: ")
+    assert len(ended.err.splitlines()) == 3
+    assert len(i2kit("status", "-f", "web.yaml").err.splitlines()) == 1
+
+
 def test_a_manifest_can_come_from_standard_input(i2kit: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     import io
 
