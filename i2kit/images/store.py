@@ -38,7 +38,10 @@ class StoredImage:
 
 @frozen
 class ImageStore:
-    """An OCI image layout at `root`, safe to use from several processes: blobs and index are written aside and renamed."""
+    """An OCI image layout at `root`, safe to use from several processes: blobs and index are written aside and renamed.
+
+    When a name moves to another image, the old one stays under its digest (``name@sha256:...``) until it is removed.
+    """
 
     root: Path
 
@@ -198,7 +201,6 @@ class ImageStore:
         return digest
 
     def _named(self, reference: str, manifest: oci.Manifest, *, pulled: bool = False) -> StoredImage:
-        others = [item for item in self._descriptors() if _name_of(item) != reference]
         own = {
             "mediaType": oci.MANIFEST,
             "digest": manifest.digest,
@@ -206,12 +208,15 @@ class ImageStore:
             "platform": {"architecture": manifest.config.architecture, "os": "linux"},
             "annotations": {oci.IMAGE_NAME: reference, oci.REF_NAME: reference, **({_PULLED: "true"} if pulled else {})},
         }
-        replaced = [item["digest"] for item in self._descriptors() if _name_of(item) == reference]
-        stale = {digest for old in replaced for digest in self._blobs_of(old)}
-        kept = [*others, own]
+        by_digest = f"{parse(reference).name}@{manifest.digest}"
+        kept = [own]
+        for item in self._descriptors():
+            if _name_of(item) == reference and item["digest"] != manifest.digest:
+                # What runs already may have to be built again: the old image stays, by its digest.
+                kept.append(_renamed(item, f"{parse(reference).name}@{item['digest']}"))
+            elif _name_of(item) not in (reference, by_digest):
+                kept.append(item)
         self._write_index(kept)
-        for digest in stale - {digest for item in kept for digest in self._blobs_of(item["digest"])}:
-            self.blob(digest).unlink(missing_ok=True)
         return self._stored(own)
 
     def _stored(self, descriptor: dict[str, Any]) -> StoredImage:
@@ -250,6 +255,10 @@ class ImageStore:
 def default_store() -> ImageStore:
     """Return the user's store, ``$XDG_DATA_HOME/i2kit/store``."""
     return ImageStore(data_home() / "store")
+
+
+def _renamed(descriptor: dict[str, Any], name: str) -> dict[str, Any]:
+    return {**descriptor, "annotations": {**descriptor["annotations"], oci.IMAGE_NAME: name, oci.REF_NAME: name}}
 
 
 def _answers(name: Reference, digest: str, wanted: Reference) -> bool:

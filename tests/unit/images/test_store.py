@@ -111,14 +111,21 @@ def test_removing_keeps_the_blobs_that_others_use(store: ImageStore, tmp_path: P
     assert codes(caught.value) == ["image-not-found"]
 
 
-def test_a_name_that_moves_takes_its_old_blobs_along(store: ImageStore, tmp_path: Path) -> None:
-    store.import_path(layout(tmp_path / "two", {"a/app:1": SHARED}))
-    alone = blobs(store)
-    other = ImageStore(tmp_path / "other")
-    other.import_path(layout(tmp_path / "one", {"a/app:1": APP}))
-    other.import_path(tmp_path / "two")
-    assert blobs(other) == alone
-    assert len(other.images()) == 1
+def test_when_a_name_moves_the_old_image_stays_by_its_digest(store: ImageStore, tmp_path: Path) -> None:
+    (first,) = store.import_path(layout(tmp_path / "one", {"a/app:1": APP}))
+    (second,) = store.import_path(layout(tmp_path / "two", {"a/app:1": SHARED}))
+    assert store.find("a/app:1") == second
+    old = f"docker.io/a/app@{first.digest}"
+    assert [image.reference for image in store.images()] == ["docker.io/a/app:1", old]
+    assert store.has(first.digest)
+    store.import_path(tmp_path / "one")
+    assert {image.reference: image.digest for image in store.images()} == {
+        "docker.io/a/app:1": first.digest,
+        f"docker.io/a/app@{second.digest}": second.digest,
+    }
+    store.remove(f"a/app@{second.digest}")
+    assert not store.has(second.digest)
+    assert store.has(first.digest)
 
 
 def test_other_content_than_the_digest_says_is_refused_and_nothing_stays(store: ImageStore, tmp_path: Path) -> None:
