@@ -131,9 +131,8 @@ def print_sizes(bench: Bench) -> None:
     sizes = {role: path.stat().st_size for role, path in files.items()}
     total = sum(sizes.values())
     print(f"hello: {total:,} bytes ({', '.join(f'{role} {size:,}' for role, size in sizes.items())})")
-    print(
-        f"the paper's image has {PAPER:,} bytes: {PAPER / total:.1f} times as many; the aim is {AIM:,}: {'met' if total <= AIM else 'missed'}"
-    )
+    verdict = "met" if total <= AIM else "missed"
+    print(f"the paper's image has {PAPER:,} bytes: {PAPER / total:.1f} times as many; the aim is {AIM:,}: {verdict}")
 
 
 if __name__ == "__main__":
