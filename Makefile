@@ -35,6 +35,7 @@ setup: packages $(VENV)/.ready
 
 images: setup
 	$(AS_ROOT) $(BIN)/python examples/hello/image/build.py
+	$(AS_ROOT) $(BIN)/i2kit images import out/images/hello
 	$(AS_ROOT) $(BIN)/i2kit images ls
 
 demo: setup
