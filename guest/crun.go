@@ -67,7 +67,14 @@ func (c *crun) start(stdout, stderr *os.File, argv []string) (child, error) {
 		return child{}, err
 	}
 	defer null.Close()
-	files := []uintptr{null.Fd(), null.Fd(), null.Fd()}
+	// crun gives a container's user its standard streams, and would make it the owner of a device.
+	stdin, nobody, err := os.Pipe()
+	if err != nil {
+		return child{}, err
+	}
+	defer stdin.Close()
+	nobody.Close()
+	files := []uintptr{stdin.Fd(), null.Fd(), null.Fd()}
 	for i, file := range []*os.File{stdout, stderr} {
 		if file != nil {
 			files[i+1] = file.Fd()

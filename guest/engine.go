@@ -95,6 +95,9 @@ func (e *crunEngine) start(name string) (run, error) {
 
 func (e *crunEngine) mount(name string, bundle bundle) error {
 	lower := rootFolder(e.layout.service(name))
+	if root := e.container(name).Root; root != "" {
+		lower = rootFolder(filepath.Join(e.layout.root, root))
+	}
 	if err := bundle.mountRootfs(lower); err != nil {
 		return err
 	}

@@ -145,7 +145,7 @@ func startHost(t *testing.T, p podOn) *host {
 
 func (p *podOn) writeTree(t *testing.T, root string) {
 	t.Helper()
-	p.Schema, p.HealthPort, p.Inventory = 1, 10256, map[string]inventoryEntry{}
+	p.Schema, p.HealthPort, p.Inventory = 1, 10256, map[string]inventorySpec{}
 	if p.RestartPolicy == "" {
 		p.RestartPolicy = restartAlways
 	}
@@ -180,7 +180,7 @@ func (p *podOn) writeTree(t *testing.T, root string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p.Inventory["containers/services/"+name] = entry
+		p.Inventory["containers/services/"+name] = inventorySpec{inventoryEntry: entry}
 		for _, probe := range p.Containers[i].probes() {
 			probe.spec.setDefaults()
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/base64"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -66,6 +67,10 @@ func TestARestartedContainerStartsAfresh(t *testing.T) {
 	h.waitEvent(1, "container", "name", "web", "state", "waiting", "seconds", 10)
 	h.expectLines("[web] ", "volume-survived")
 	h.waitEvent(2, "container", "name", "web", "state", "exited", "code", 3)
+	mounts, err := os.ReadFile(fmt.Sprintf("/proc/%d/mounts", h.process.Process.Pid))
+	if err != nil || strings.Contains(string(mounts), "containers/web/") || !strings.Contains(string(mounts), "volumes/cache") {
+		t.Errorf("%v, mounted after two runs:\n%s", err, mounts)
+	}
 	if got := h.get(10256, "/readyz"); got != "503 Service Unavailable: container web is not running" {
 		t.Error(got)
 	}
@@ -146,10 +151,10 @@ func TestAReadOnlyContainerIsReadOnly(t *testing.T) {
 		pod: pod{Containers: one(containerSpec{Mounts: []mountSpec{{Volume: "cache", Path: "/new/place"}}}),
 			Volumes: []volumeSpec{{Name: "cache", EmptyDir: &emptyDirSpec{}}}},
 		readonly: true, user: 1000,
-		scripts: map[string]string{"web": "touch /bin/x 2>/dev/null || echo refused; touch /new/place/x && id -u; echo out > /dev/stdout; echo done; " + untilTerm},
+		scripts: map[string]string{"web": "touch /bin/x 2>/dev/null || echo refused; touch /new/place/x && id -u; echo out > /dev/stdout; cat; stat -c %u /dev/null; echo done; " + untilTerm},
 	})
 	h.waitLine("[web] done")
-	h.expectLines("[web] ", "refused", "1000", "out", "done")
+	h.expectLines("[web] ", "refused", "1000", "out", "0", "done")
 }
 
 func TestMemoryBeyondTheLimitKillsTheContainer(t *testing.T) {

@@ -39,12 +39,33 @@ func TestInventoryIsWhatTheContractSays(t *testing.T) {
 	}
 }
 
+func TestFilesWithSeveralNamesCountNeitherAsFilesNorAsLinks(t *testing.T) {
+	hard, soft := t.TempDir(), t.TempDir()
+	for _, root := range []string{hard, soft} {
+		writeTree(t, root, map[string]string{"containers/services/web/lower/a": "12345", "containers/services/web/lower/b": "1"})
+	}
+	os.Link(filepath.Join(hard, "containers/services/web/lower/a"), filepath.Join(hard, "containers/services/web/lower/z"))
+	os.Symlink("a", filepath.Join(soft, "containers/services/web/lower/z"))
+	digest := sha256.Sum256([]byte("b\t1\n"))
+	inventory := map[string]inventorySpec{
+		"containers/services/web": {inventoryEntry{1, 1, hex.EncodeToString(digest[:])}, []string{"a", "z"}},
+	}
+	for _, root := range []string{hard, soft} {
+		if err := checkInventory(root, inventory); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestAMismatchNamesExpectedAndFound(t *testing.T) {
 	root := t.TempDir()
 	writeTree(t, root, map[string]string{"containers/services/web/lower/a": "1", "containers/services/ro/rootfs/b": "22"})
 	web, _ := takeInventory(filepath.Join(root, "containers/services/web/lower"))
 	ro, _ := takeInventory(filepath.Join(root, "containers/services/ro/rootfs"))
-	inventory := map[string]inventoryEntry{"containers/services/web": web, "containers/services/ro": ro}
+	inventory := map[string]inventorySpec{
+		"containers/services/web": {inventoryEntry: web},
+		"containers/services/ro":  {inventoryEntry: ro},
+	}
 	if err := checkInventory(root, inventory); err != nil {
 		t.Errorf("a complete tree: %v", err)
 	}

@@ -3,14 +3,14 @@ package main
 // The types of /etc/i2kit/pod.json; what they mean stands in docs/reference/guest.md.
 
 type pod struct {
-	Schema                        int                       `json:"schema"`
-	RestartPolicy                 string                    `json:"restartPolicy"`
-	TerminationGracePeriodSeconds int                       `json:"terminationGracePeriodSeconds"`
-	DrainSeconds                  int                       `json:"drainSeconds"`
-	HealthPort                    int                       `json:"healthPort"`
-	Inventory                     map[string]inventoryEntry `json:"inventory"`
-	Containers                    []containerSpec           `json:"containers"`
-	Volumes                       []volumeSpec              `json:"volumes"`
+	Schema                        int                      `json:"schema"`
+	RestartPolicy                 string                   `json:"restartPolicy"`
+	TerminationGracePeriodSeconds int                      `json:"terminationGracePeriodSeconds"`
+	DrainSeconds                  int                      `json:"drainSeconds"`
+	HealthPort                    int                      `json:"healthPort"`
+	Inventory                     map[string]inventorySpec `json:"inventory"`
+	Containers                    []containerSpec          `json:"containers"`
+	Volumes                       []volumeSpec             `json:"volumes"`
 }
 
 const (
@@ -21,6 +21,7 @@ const (
 
 type containerSpec struct {
 	Name           string        `json:"name"`
+	Root           string        `json:"root"`
 	Env            []envSpec     `json:"env"`
 	Mounts         []mountSpec   `json:"mounts"`
 	Resources      resourcesSpec `json:"resources"`
@@ -109,6 +110,12 @@ type tcpSpec struct {
 
 type execSpec struct {
 	Command []string `json:"command"`
+}
+
+// An inventorySpec is what must be there, but for the files that have several names: a builder may have made links of them.
+type inventorySpec struct {
+	inventoryEntry
+	Links []string `json:"links"`
 }
 
 type inventoryEntry struct {

@@ -80,6 +80,7 @@ func (p *pod) check(c *complaints) {
 		c.addUnless(!names[container.Name], "containers: %q stands twice", container.Name)
 		names[container.Name] = true
 		container.check(c, volumes)
+		c.addUnless(container.Root == "" || isRelative(container.Root), "containers[%s].root: %q is no path below /", container.Name, container.Root)
 	}
 	for folder := range p.Inventory {
 		c.addUnless(isRelative(folder), "inventory: %q is no path below /", folder)
