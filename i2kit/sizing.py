@@ -29,7 +29,12 @@ def container_mib(container: Container) -> int:
 
 def root_mib(pod: Pod, images: dict[str, LockedImage]) -> int:
     """Return what the containers' root file systems take in MiB, unpacked in memory."""
-    return sum(ceil(images[container.image].unpacked / MIB) for container in pod.containers)
+    return sum(ceil(image.unpacked / MIB) for image in _images(pod, images))
+
+
+def _images(pod: Pod, images: dict[str, LockedImage]) -> list[LockedImage]:
+    """Return the images of a Pod, each once: containers of one image share its files."""
+    return list({images[container.image].digest: images[container.image] for container in pod.containers}.values())
 
 
 def memory_mib(pod: Pod, images: dict[str, LockedImage]) -> int:
@@ -37,7 +42,7 @@ def memory_mib(pod: Pod, images: dict[str, LockedImage]) -> int:
 
     The initramfs and what it unpacks to are in memory together while the VM boots; afterwards the containers take its place.
     """
-    packed = sum(ceil(layer.size / MIB) for container in pod.containers for layer in images[container.image].layers)
+    packed = sum(ceil(layer.size / MIB) for image in _images(pod, images) for layer in image.layers)
     containers = sum(container_mib(container) for container in pod.containers)
     return BASE_OVERHEAD_MIB + root_mib(pod, images) + max(containers, packed)
 

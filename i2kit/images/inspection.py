@@ -16,8 +16,9 @@ from i2kit.images.layers import INDEX_SCHEMA, open_layer
 from i2kit.images.locked import Inventory, LockedImage
 from i2kit.images.store import ImageStore, StoredImage
 from i2kit.paths import cache_home
+from i2kit.wire import from_data, to_data
 
-_SUMMARY_SCHEMA = 2
+_SUMMARY_SCHEMA = 3
 _HIGHEST_ID = 0xFFFFFFFE
 
 
@@ -36,7 +37,7 @@ def locked_image(store: ImageStore, stored: StoredImage) -> LockedImage:
         digest=stored.digest,
         architecture=stored.architecture,
         layers=manifest.layers,
-        inventory=Inventory(**summary["inventory"]),
+        inventory=from_data(summary["inventory"], Inventory),
         unpacked=summary["unpacked"],
         entrypoint=config.entrypoint,
         cmd=config.cmd,
@@ -57,10 +58,9 @@ def _summary(store: ImageStore, manifest: oci.Manifest) -> dict[str, Any]:
     except (OSError, ValueError):
         pass
     entries = store.entries(manifest)
-    inventory = tree.inventory(entries)
     uid, gid = user_ids(manifest.config.user, *(read_file(store, manifest, path, entries) or b"" for path in ("etc/passwd", "etc/group")))
     document = {
-        "inventory": {"files": inventory.files, "bytes": inventory.bytes, "sha256": inventory.sha256},
+        "inventory": to_data(tree.inventory(entries)),
         "unpacked": tree.unpacked(entries),
         "uid": uid,
         "gid": gid,

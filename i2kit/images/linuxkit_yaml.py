@@ -74,6 +74,8 @@ def _service(container: Container, image: LockedImage) -> dict[str, Any]:
         "net": "host",
         "uts": "host",
     }
+    if (image.uid, image.gid) != (0, 0):
+        service |= {"uid": image.uid, "gid": image.gid}
     return service
 
 
@@ -110,28 +112,35 @@ def _files(pod: Pod, images: dict[str, LockedImage]) -> list[dict[str, Any]]:
 
 def pod_description(pod: Pod, images: dict[str, LockedImage]) -> dict[str, Any]:
     """Return what the guest reads as ``/etc/i2kit/pod.json``."""
+    roots = _roots(pod, images)
     return {
         "schema": POD_SCHEMA,
         "restartPolicy": pod.restart_policy,
         "terminationGracePeriodSeconds": pod.termination_grace_period_seconds,
         "drainSeconds": DRAIN_SECONDS,
         "healthPort": HEALTH_PORT,
-        "inventory": {
-            f"containers/services/{container.name}": {
-                "files": images[container.image].inventory.files,
-                "bytes": images[container.image].inventory.bytes,
-                "sha256": images[container.image].inventory.sha256,
-            }
-            for container in pod.containers
-        },
-        "containers": [_container(container) for container in pod.containers],
+        "inventory": {root: _inventory(images[container.image]) for container, root in zip(pod.containers, roots, strict=True)},
+        "containers": [_container(container, root) for container, root in zip(pod.containers, roots, strict=True)],
         "volumes": [_volume(volume) for volume in pod.volumes],
     }
 
 
-def _container(container: Container) -> dict[str, Any]:
+def _roots(pod: Pod, images: dict[str, LockedImage]) -> list[str]:
+    """Return where each container's root file system lies: LinuxKit unpacks an image once, for the first service that uses it."""
+    first: dict[str, str] = {}
+    return [f"containers/services/{first.setdefault(images[container.image].reference, container.name)}" for container in pod.containers]
+
+
+def _inventory(image: LockedImage) -> dict[str, Any]:
+    inventory = image.inventory
+    described: dict[str, Any] = {"files": inventory.files, "bytes": inventory.bytes, "sha256": inventory.sha256}
+    return {**described, "links": list(inventory.links)} if inventory.links else described
+
+
+def _container(container: Container, root: str) -> dict[str, Any]:
     described: dict[str, Any] = {
         "name": container.name,
+        "root": root,
         "env": [_env(variable) for variable in container.env],
         "mounts": [
             {

@@ -12,12 +12,13 @@ DIGEST = r"sha256:[0-9a-f]{64}"
 class Inventory:
     """What must be there when an image's file system is unpacked: number of regular files, their bytes, sha256 of the list.
 
-    How the list is made is fixed in ``docs/reference/guest.md``; the guest checks it before it starts a container.
+    `links` are the names of files that have several (hard links), which do not count. How the list is made is fixed in ``docs/reference/guest.md``; the guest checks it before it starts a container.
     """
 
     files: int
     bytes: int
     sha256: str
+    links: tuple[str, ...] = ()
 
 
 @frozen(kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from attrs import define, field, frozen
@@ -190,14 +191,22 @@ def inventory(entries: Iterable[Entry]) -> Inventory:
     """Return what the guest checks before it starts a container (docs/reference/guest.md, "The inventory")."""
     digest = hashlib.sha256()
     files = total = 0
-    regular = [entry for entry in entries if entry.inode.type == "file"]
-    for entry in sorted(regular, key=lambda entry: as_bytes(entry.path)):
-        if entry.path in _LEFT_OUT_FILES or entry.path.startswith(_LEFT_OUT_FOLDERS):
+    regular = sorted(
+        (entry for entry in entries if entry.inode.type == "file" and _counts(entry.path)), key=lambda entry: as_bytes(entry.path)
+    )
+    names = Counter(entry.inode for entry in regular)
+    for entry in regular:
+        if names[entry.inode] > 1:
             continue
         files += 1
         total += entry.inode.size
         digest.update(as_bytes(entry.path) + b"\t%d\n" % entry.inode.size)
-    return Inventory(files=files, bytes=total, sha256=digest.hexdigest())
+    links = tuple(entry.path for entry in regular if names[entry.inode] > 1)
+    return Inventory(files=files, bytes=total, sha256=digest.hexdigest(), links=links)
+
+
+def _counts(path: str) -> bool:
+    return path not in _LEFT_OUT_FILES and not path.startswith(_LEFT_OUT_FOLDERS)
 
 
 def unpacked(entries: Iterable[Entry]) -> int:

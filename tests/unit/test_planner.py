@@ -159,3 +159,18 @@ def test_names_keep_to_the_providers_limits() -> None:
 def test_a_plan_survives_the_way_through_json() -> None:
     planned = plan(workloads(services=(service(),)), locked(), target())
     assert wire.from_data(json.loads(json.dumps(wire.to_data(planned))), Plan) == planned
+
+
+def test_containers_of_one_image_share_its_root_file_system_and_the_memory_for_it() -> None:
+    one, both = Pod(containers=(container(),)), Pod(containers=(container(), container(name="side")))
+    document = yaml.safe_load(the(plan(workloads(workload(pod=both)), locked(), target()), Image).yaml)
+    described = json.loads(next(file["contents"] for file in document["files"] if file["path"] == "etc/i2kit/pod.json"))
+    assert [container["root"] for container in described["containers"]] == ["containers/services/hello"] * 2
+    assert list(described["inventory"]) == ["containers/services/hello"]
+    memory = [the(plan(workloads(workload(pod=pod)), locked(), target()), InstanceGroup).memory_mib for pod in (one, both)]
+    assert memory[1] - memory[0] == 64
+
+
+def test_the_user_of_the_image_runs_the_container() -> None:
+    document = yaml.safe_load(the(plan(workloads(), locked(**{"hello:1": image(uid=33, gid=34)}), target()), Image).yaml)
+    assert (document["services"][0]["uid"], document["services"][0]["gid"]) == (33, 34)
