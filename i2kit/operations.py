@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import TextIO
 
@@ -22,7 +22,7 @@ from i2kit.names import mark_value
 from i2kit.plan import Change, Changes, Observed, Outcome, Plan, Status
 from i2kit.records import Entry, Journal, decode, last_release
 from i2kit.registry import Registry
-from i2kit.resources import Image, InstanceGroup, Secret, key
+from i2kit.resources import Image, InstanceGroup, Resource, Secret, key
 from i2kit.stages import Source, application_of, connect, diff, load, plan, ready_builder, resolve, target
 from i2kit.status import status_of
 
@@ -74,7 +74,7 @@ def preview(
     with closing(connect(environment)) as driver:
         _, planned = _desired(driver, workloads, environment, name, options, report)
         observed = driver.observe()
-        _refuse_foreign(observed, planned, named=bool(application or environment.application))
+        _refuse_foreign(observed, planned.application, _workloads(planned.resources), named=bool(application or environment.application))
         return Preview(plan=planned, observed=observed, changes=diff(planned, observed))
 
 
@@ -107,8 +107,10 @@ def deploy(
     with closing(connect(environment)) as driver:
         entries, planned = _desired(driver, workloads, environment, name, options, report)
         observed = driver.observe()
-        _refuse_foreign(observed, planned, named=bool(application or environment.application))
+        _refuse_foreign(observed, planned.application, _workloads(planned.resources), named=bool(application or environment.application))
         changes = diff(planned, observed)
+        for notice in planned.notices:
+            report(Event(kind="notice", message=f"{notice.where}: {notice.message}"))
         registry = Registry()
         registry.after_plan(planned, changes)
         if _settled(changes, entries, planned):
@@ -138,16 +140,18 @@ def apply(
 
 
 def destroy(
+    sources: Sequence[Source] = (),
     *,
     environment: Environment | None = None,
-    application: str,
+    application: str | None = None,
     options: DeployOptions = DeployOptions(),
     report: Report = silent,
     cancel: Cancel | None = None,
 ) -> Outcome:
     """Remove an application: its groups, balancers, names and secrets, its records, and what of the environment nothing else uses.
 
-    Nothing happens when it is not there.
+    Nothing happens when it is not there. An application that is named only by its manifests' folder or file has to share a workload with
+    them: two folders of one name must not destroy each other.
 
     >>> import i2kit
     >>> i2kit.deploy(["examples/hello"], environment=environment).ok
@@ -158,28 +162,36 @@ def destroy(
     ()
     """
     environment = environment or Environment()
+    name = application_of(environment, sources, application)
+    named = bool(application or environment.application)
     with closing(connect(environment)) as driver:
-        goal = target(environment, application)
-        journal = Journal(driver, goal.application)
-        entries = journal.read()
-        if not entries and not _surplus(driver, goal):
-            return Outcome(application=application, environment=environment.name, changes=())
-        gone = planner.empty(goal)
-        _claim(journal, gone, options, report)
-        changes = _surplus(driver, goal)
-        outcome = executor.apply(
-            Changes(environment=environment.name, application=application, changes=changes),
-            driver,
-            journal,
-            _tools(Registry(), gone, Workloads(workloads=()), options),
-            report=report,
-            cancel=cancel or threading.Event(),
-        )
-        if outcome.ok:
-            journal.remove_all()
-        else:
-            journal.end([one.key for one in outcome.changes if one.result == "done"], "destroy was not finished")
-        return outcome
+        goal = target(environment, name)
+        if not named:
+            wanted = {(mark_value(one.namespace), mark_value(one.name)) for one in load(sources).workloads}
+            _refuse_foreign(driver.observe(), goal.application, wanted, named=False)
+        return _remove(driver, goal, options, report, cancel or threading.Event())
+
+
+def _remove(driver: Driver, goal: planner.Target, options: DeployOptions, report: Report, cancel: Cancel) -> Outcome:
+    journal = Journal(driver, goal.application)
+    environment, application = goal.environment.name, goal.application
+    if not journal.read() and not _surplus(driver, goal):
+        return Outcome(application=application, environment=environment, changes=())
+    gone = planner.empty(goal)
+    _claim(journal, gone, options, report)
+    outcome = executor.apply(
+        Changes(environment=environment, application=application, changes=_surplus(driver, goal)),
+        driver,
+        journal,
+        _tools(Registry(), gone, Workloads(workloads=()), options),
+        report=report,
+        cancel=cancel,
+    )
+    if outcome.ok:
+        journal.remove_all()
+    else:
+        journal.end([one.key for one in outcome.changes if one.result == "done"], "destroy was not finished")
+    return outcome
 
 
 def applications(environment: Environment) -> tuple[str, ...]:
@@ -266,24 +278,23 @@ def _desired(
     return entries, plan(workloads, locked, environment, application=application)
 
 
-def _refuse_foreign(observed: Observed, planned: Plan, *, named: bool) -> None:
+def _refuse_foreign(observed: Observed, application: str, wanted: set[tuple[str, str]], *, named: bool) -> None:
     """Refuse to work on an application that only shares its default name with this one."""
-    there = {_workload(one.resource) for one in observed.resources if one.resource.mark.application == planned.application}
-    wanted = {_workload(one) for one in planned.resources}
-    there.discard(None)
+    there = _workloads(one.resource for one in observed.resources if one.resource.mark.application == application)
     if named or not there or there & wanted:
         return
     raise InvalidInput(
         Problem(
             code="foreign-application",
-            message=f"an application called {planned.application!r} runs already, and shares no workload with these manifests",
+            message=f"an application called {application!r} runs already, and shares no workload with these manifests",
             hint="name yours with --application (or `application:` in environment.yml)",
         )
     )
 
 
-def _workload(resource: object) -> tuple[str, str] | None:
-    return (resource.mark.namespace, resource.mark.workload) if isinstance(resource, InstanceGroup) else None
+def _workloads(resources: Iterable[Resource]) -> set[tuple[str, str]]:
+    """Return namespace and name of the workloads that resources are groups of."""
+    return {(one.mark.namespace, one.mark.workload) for one in resources if isinstance(one, InstanceGroup)}
 
 
 def _settled(changes: Changes, entries: Sequence[Entry], planned: Plan) -> bool:

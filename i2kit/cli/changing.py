@@ -57,12 +57,19 @@ def destroy(session: Session) -> ExitCode:
     options = session.api.DeployOptions(take_over=arguments.take_over, change_seconds=arguments.timeout)
     outcomes: list[Outcome] = []
     doomed = _doomed(session)
+    # An application that only its files name is checked against them.
+    explicit = bool(arguments.all or arguments.application or session.environment.application)
     for name in doomed:
         if session.cancel.is_set():
             break
         with session.progress() as report:
             outcome = session.api.destroy(
-                environment=session.environment, application=name, options=options, report=report, cancel=session.cancel
+                () if explicit else session.files,
+                environment=session.environment,
+                application=name if explicit else None,
+                options=options,
+                report=report,
+                cancel=session.cancel,
             )
         outcomes.append(outcome)
         if arguments.output == "table":

@@ -12,7 +12,8 @@ DIGEST = r"sha256:[0-9a-f]{64}"
 class Inventory:
     """What must be there when an image's file system is unpacked: number of regular files, their bytes, sha256 of the list.
 
-    `links` are the names of files that have several (hard links), which do not count. How the list is made is fixed in ``docs/reference/guest.md``; the guest checks it before it starts a container.
+    `links` are the names of files that have several (hard links), which do not count. How the list is made is fixed in
+    ``docs/reference/guest.md``; the guest checks it before it starts a container.
     """
 
     files: int
@@ -34,7 +35,8 @@ class Layer:
 class LockedImage:
     """An OCI image by digest, with what the planner needs of its configuration.
 
-    `reference` is the full name (``docker.io/library/nginx:1``), `unpacked` the sum in bytes of what its merged file system takes in memory.
+    `reference` is the full name (``docker.io/library/nginx:1``), `unpacked` the sum in bytes of what its merged file system
+    takes in memory.
     `uid` and `gid` are what `user` means in the image.
     """
 

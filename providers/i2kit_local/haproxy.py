@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from i2kit.errors import ProviderError
 from i2kit_local.balancing import (
     Listener,
-    Server,
     ServerState,
     fingerprint,
     parse_sessions,
@@ -19,6 +18,7 @@ from i2kit_local.balancing import (
     starting_states,
 )
 from i2kit_local.folders import Folders, changed, write
+from i2kit_local.health import answers_of
 from i2kit_local.netns import Namespace
 from i2kit_local.programs import program
 from i2kit_local.supervisor import Program, Supervisor
@@ -26,6 +26,7 @@ from i2kit_local.supervisor import Program, Supervisor
 NAME = "haproxy"
 _START_SECONDS = 15.0
 _RELOAD_SECONDS = 15.0
+_RESEND_SECONDS = 1.5
 
 
 class Haproxy:
@@ -102,37 +103,58 @@ class Haproxy:
 
     def _reload(self, wanted: Sequence[Listener]) -> None:
         """Have a new worker take over: it keeps the sockets, the old one serves its connections to the end."""
-        up = [(one.listener, one.name) for one in self.states() or () if one.up and one.admin == 0]
+        states = self.states() or ()
+        up = {(one.listener, one.name) for one in states if one.up and one.admin == 0}
         self._write(wanted)
-        write(self._states, starting_states(wanted, up))
-        self._supervisor.signal(NAME, signal.SIGUSR2)
-        self._await(wanted, _RELOAD_SECONDS)
+        write(self._states, starting_states(wanted, up | self._ready(wanted, states)))
+        deadline = time.monotonic() + _RELOAD_SECONDS
+        while True:
+            self._supervisor.signal(NAME, signal.SIGUSR2)
+            try:
+                return self._await(wanted, _RESEND_SECONDS)
+            except ProviderError:
+                # A master that is still busy with the reload before does not hear the signal.
+                if time.monotonic() > deadline:
+                    raise
 
     def _sync_servers(self, wanted: Sequence[Listener]) -> None:
-        there = {(one.listener, one.name): one for one in self.states() or ()}
+        states = self.states() or ()
+        there = {(one.listener, one.name): one for one in states}
+        ready = self._ready(wanted, states)
         desired = {(listener.name, server.name): server for listener in wanted for server in listener.servers}
-        for (listener, name), state in there.items():
-            server = desired.get((listener, name))
-            if server is None or (state.address, state.port) != (server.address, server.port):
-                self._take_out(listener, name, certainly=server is not None)
+        # Those that come are let in before those that go are taken out: somebody serves at any time.
         for (listener, name), server in desired.items():
-            old = there.get((listener, name))
-            if old is None or (old.address, old.port) != (server.address, server.port):
-                self._add(listener, server)
-            elif old.admin != 0:
-                self._let_in(f"{listener}/{name}")
-            elif old.weight != server.weight:
+            state = there.get((listener, name))
+            if state is not None and (state.address, state.port) != (server.address, server.port):
+                self._take_out(listener, name, certainly=True)
+                state = None
+            if state is None:
+                self._do(f"add server {listener}/{name} {server.line}", expected="New server registered.")
+            if state is None or state.admin != 0:
+                self._let_in(f"{listener}/{name}", ready=(listener, name) in ready)
+            elif state.weight != server.weight:
                 self._do(f"set server {listener}/{name} weight {server.weight}")
+        for listener, name in there.keys() - desired.keys():
+            self._take_out(listener, name, certainly=False)
 
-    def _add(self, listener: str, server: Server) -> None:
-        self._do(f"add server {listener}/{server.name} {server.line}", expected="New server registered.")
-        self._let_in(f"{listener}/{server.name}")
+    def _ready(self, wanted: Sequence[Listener], states: Sequence[ServerState]) -> set[tuple[str, str]]:
+        """Ask the servers that HAProxy has not checked yet whether they are ready, so that they can take over without a gap."""
+        if not any(state.up for state in states):
+            return set()
+        known = {(one.listener, one.name) for one in states if one.admin == 0}
+        unknown = [(listener, one) for listener in wanted for one in listener.servers if (listener.name, one.name) not in known]
+        answers = answers_of(self._namespace, [(one.address, one.health_port, listener.health_path) for listener, one in unknown])
+        return {
+            (listener.name, one.name)
+            for (listener, one), answer in zip(unknown, answers, strict=True)
+            if answer is not None and answer[0] == 200
+        }
 
-    def _let_in(self, server: str) -> None:
-        """Let a server have traffic once its check succeeds, and not before: leaving maintenance alone would count it as up."""
+    def _let_in(self, server: str, *, ready: bool) -> None:
+        """Let a server have traffic, if it is not ready once its check succeeds: leaving maintenance alone would count it as up."""
         self._do(f"set server {server} state drain")
         self._do(f"enable health {server}")
-        self._do(f"set server {server} health down")
+        self._do(f"set server {server} health {'up' if ready else 'down'}")
         self._do(f"set server {server} state ready")
 
     def _take_out(self, listener: str, name: str, *, certainly: bool) -> None:

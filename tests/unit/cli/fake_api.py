@@ -122,8 +122,19 @@ class FakeApi(ModuleType):
             "deploy", sources, environment=environment, application=application, options=options, report=report, cancel=cancel
         )
 
-    def destroy(self, *, environment: Any = None, application: str, options: Any = None, report: Any = None, cancel: Any = None) -> Outcome:
-        return self._note("destroy", environment=environment, application=application, options=options, report=report, cancel=cancel)
+    def destroy(
+        self,
+        sources: Any = (),
+        *,
+        environment: Any = None,
+        application: str | None = None,
+        options: Any = None,
+        report: Any = None,
+        cancel: Any = None,
+    ) -> Outcome:
+        return self._note(
+            "destroy", sources, environment=environment, application=application, options=options, report=report, cancel=cancel
+        )
 
     def applications(self, environment: Environment) -> tuple[str, ...]:
         return self.known

@@ -190,7 +190,9 @@ def test_destroy_wants_the_application_named(i2kit: Run, api: FakeApi) -> None:
 
 def test_destroy_all_takes_every_application_and_goes_on_after_a_failure(i2kit: Run, api: FakeApi) -> None:
     api.known = ("hello", "shop")
-    api.answers["destroy"] = lambda *, application, **_: evolve(FAILED if application == "hello" else DONE, application=application)
+    api.answers["destroy"] = lambda _sources, *, application, **_: evolve(
+        FAILED if application == "hello" else DONE, application=application
+    )
     ended = i2kit("destroy", "--all", "-o", "json")
     assert [(one["application"], one["ok"]) for one in json.loads(ended.out)] == [("hello", False), ("shop", True)]
     assert ended.code == ExitCode.FAILED
@@ -338,3 +340,10 @@ def test_the_options_of_the_commands_are_the_library_s(i2kit: Run, api: FakeApi)
     for _, _, named in api.calls:
         if "options" in named:
             options(**named["options"].given)
+
+
+def test_an_application_that_only_its_files_name_is_checked_against_them(i2kit: Run, api: FakeApi) -> None:
+    i2kit("destroy", "-f", "k8s")
+    i2kit("destroy", "-f", "k8s", "-a", "shop")
+    given = [(arguments, named["application"]) for name, arguments, named in api.calls if name == "destroy"]
+    assert given == [((["k8s"],), None), (((),), "shop")]
