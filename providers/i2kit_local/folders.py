@@ -14,6 +14,7 @@ from attrs import frozen
 from i2kit.errors import ProviderError
 
 SOCKET_PATH_BYTES = 107
+_FOLDERS = ("groups", "balancers", "names", "secrets", "images", "records")
 
 
 @frozen(kw_only=True)
@@ -54,23 +55,39 @@ class Folders:
                     yield
                     return
 
+    def owned(self) -> bool:
+        """Whether the runtime folder is this environment's: one of the same name may have its state elsewhere."""
+        try:
+            return (self.runtime / "owner").read_text() == f"{self.state}\n"
+        except OSError:
+            return False
+
+    def claim(self) -> bool:
+        """Make the runtime folder, for this environment; return False when it is another's."""
+        private_folder(self.runtime)
+        with suppress(FileExistsError):
+            write_new(self.runtime / "owner", f"{self.state}\n")
+        return self.owned()
+
     def tidy(self) -> None:
         """Remove what holds nothing any more: empty folders, at the end the environment's own."""
-        for name in ("groups", "balancers", "names", "secrets", "images", "records"):
-            _remove_stale(self.state / name)
-            with suppress(OSError):
-                (self.state / name).rmdir()
-        for folder in (self.runtime, self.runtime.parent):
-            with suppress(OSError):
-                folder.rmdir()
-        if _names(self.state) == ["lock"]:
-            with _opened_lock(self.state / "lock") as descriptor, suppress(OSError):
+        for name in _FOLDERS:
+            _sweep(self.state / name)
+        if self.state.is_dir():
+            with _opened_lock(self.state / "lock") as descriptor, suppress(BlockingIOError):
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if _names(self.state) == ["lock"] and _same_file(self.state / "lock", descriptor):
-                    (self.state / "lock").unlink()
-        for folder in (self.state, self.state.parent):
+                if _same_file(self.state / "lock", descriptor):
+                    self._tidy_root()
+        for folder in (self.state, self.state.parent, self.runtime.parent):
             with suppress(OSError):
                 folder.rmdir()
+
+    def _tidy_root(self) -> None:
+        _sweep(self.state)
+        if not (self.state / "network.json").exists() and self.owned():
+            erase(self.runtime)
+        if _names(self.state) == ["lock"]:
+            (self.state / "lock").unlink()
 
 
 def _base(variable: str) -> Path | None:
@@ -108,21 +125,28 @@ def _names(folder: Path) -> list[str]:
         return []
 
 
-def _remove_stale(folder: Path) -> None:
-    """Remove what a writer that is dead left beside its target."""
+def _sweep(folder: Path) -> None:
+    """Remove what a writer that is dead left beside its target, then the folder if it is empty."""
     for name in _names(folder):
         if name.startswith(".") and not Path("/proc", name.rpartition(".")[2]).exists():
-            remove(folder / name)
+            erase(folder / name)
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def private_folder(path: Path) -> Path:
     """Make a folder, and those above it, that only its owner can enter, whatever the umask; one that is there stays as it is."""
-    if not path.is_dir():
+    while not path.is_dir():
         if path.parent != path:
             private_folder(path.parent)
-        with suppress(FileExistsError):
+        try:
             path.mkdir(mode=0o700)
             path.chmod(0o700)
+        except FileExistsError:
+            if path.exists() and not path.is_dir():
+                raise
+        except FileNotFoundError:
+            continue  # somebody tidied away what was empty
     return path
 
 
@@ -133,14 +157,27 @@ def aside(path: Path) -> Path:
 
 def write(path: Path, content: str | bytes) -> None:
     """Write a file that only its owner can read: whole or not at all."""
-    private_folder(path.parent)
-    temporary = aside(path)
-    try:
-        write_new(temporary, content)
+    while True:
+        private_folder(path.parent)
+        temporary = aside(path)
+        try:
+            write_new(temporary, content)
+        except FileNotFoundError:
+            continue  # somebody tidied away what was empty
         temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+        return
+
+
+def folder_aside(path: Path) -> Path:
+    """Make a private folder beside `path`, which is to take its place."""
+    while True:
+        private_folder(path.parent)
+        temporary = aside(path)
+        try:
+            temporary.mkdir(mode=0o700)
+        except FileNotFoundError:
+            continue  # somebody tidied away what was empty
+        return temporary
 
 
 def write_new(path: Path, content: str | bytes) -> None:
@@ -162,12 +199,18 @@ def changed(path: Path, content: str) -> bool:
 
 def remove(path: Path) -> None:
     """Remove a file or a whole folder; a folder disappears at once, before its content is removed."""
-    if path.is_dir() and not path.is_symlink():
-        doomed = path if path.name.startswith(".") else aside(path)
+    if path.is_dir():
+        doomed = aside(path)
         with suppress(FileNotFoundError):
-            if doomed != path:
-                path.rename(doomed)
-            shutil.rmtree(doomed)
+            path.rename(doomed)
+        erase(doomed)
         return
-    with suppress(FileNotFoundError):
-        path.unlink()
+    erase(path)
+
+
+def erase(path: Path) -> None:
+    """Remove a file or a whole folder, piece by piece."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

@@ -36,19 +36,28 @@ _REASONS = {
 def instances(namespace: Namespace, members: Sequence[tuple[Member, int]], states: dict[str, str]) -> dict[str, Instance]:
     """Return how each VM (with its health port) is, by its name; `states` are supervisor's."""
     alive = [(member, port) for member, port in members if states.get(member.program) in ("STARTING", "RUNNING")]
-    answers: dict[str, tuple[int, str] | None] = {}
-    if alive:
-        try:
-            sockets = namespace.inside(lambda: [socket.socket(socket.AF_INET, socket.SOCK_STREAM) for _ in alive])
-        except ProviderError:
-            sockets = []
-        with ThreadPoolExecutor(min(_AT_ONCE, len(alive))) as pool:
-            found = pool.map(lambda one: _ask(one[0], one[1][0].address, one[1][1]), zip(sockets, alive, strict=False))
-            answers = dict(zip((member.id for member, _ in alive), found, strict=False))
+    found = answers_of(namespace, [(member.address, port, "/readyz") for member, port in alive])
+    answers = dict(zip((member.id for member, _ in alive), found, strict=True))
     return {member.id: instance(member, states.get(member.program), answers.get(member.id)) for member, _ in members}
 
 
-def instance(member: Member, program: str | None, answer: tuple[int, str] | None) -> Instance:
+Answer = tuple[int, str]
+"""An HTTP status and the text below it."""
+
+
+def answers_of(namespace: Namespace, questions: Sequence[tuple[str, int, str]]) -> list[Answer | None]:
+    """Ask VMs (address, port, path) side by side; None where none answers."""
+    if not questions:
+        return []
+    try:
+        sockets = namespace.inside(lambda: [socket.socket(socket.AF_INET, socket.SOCK_STREAM) for _ in questions])
+    except ProviderError:
+        return [None] * len(questions)
+    with ThreadPoolExecutor(min(_AT_ONCE, len(questions))) as pool:
+        return list(pool.map(_ask, sockets, questions))
+
+
+def instance(member: Member, program: str | None, answer: Answer | None) -> Instance:
     """Return how a VM is, given its program's state and its answer to ``/readyz`` (status, text). Pure."""
     ready = answer is not None and answer[0] == 200
     state: InstanceState
@@ -65,12 +74,13 @@ def instance(member: Member, program: str | None, answer: tuple[int, str] | None
     return Instance(id=member.id, group=member.group, state=state, ready=ready, address=member.address, reason=reason)
 
 
-def _ask(sock: socket.socket, address: str, port: int) -> tuple[int, str] | None:
+def _ask(sock: socket.socket, question: tuple[str, int, str]) -> Answer | None:
+    address, port, path = question
     with sock:
         sock.settimeout(_ANSWER_SECONDS)
         try:
             sock.connect((address, port))
-            sock.sendall(b"GET /readyz HTTP/1.0\r\n\r\n")
+            sock.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
             answer = b""
             while len(answer) < _ANSWER_BYTES and (part := sock.recv(4096)):
                 answer += part

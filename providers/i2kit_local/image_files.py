@@ -12,7 +12,7 @@ from attrs import frozen
 from i2kit.driver import Context
 from i2kit.errors import ProviderError
 from i2kit.resources import Image
-from i2kit_local.folders import aside, private_folder, remove
+from i2kit_local.folders import erase, folder_aside, remove
 from i2kit_local.kernels import vmlinux
 from i2kit_local.state import State
 
@@ -34,9 +34,7 @@ class Images:
         artefact = context.artefact(image.name)
         if artefact.format != FORMAT or set(artefact.files) < set(ROLES):
             raise ProviderError.of("bad-artefact", f"image {image.name} is {artefact.format} with {', '.join(sorted(artefact.files))}")
-        private_folder(folder.parent)
-        making = aside(folder)
-        making.mkdir(mode=0o700)
+        making = folder_aside(folder)
         try:
             for role in ROLES:
                 _take(artefact.files[role], making / role)
@@ -46,7 +44,7 @@ class Images:
             remove(folder)
             making.rename(folder)
         finally:
-            remove(making)
+            erase(making)
 
     def faults(self, image: Image) -> tuple[str, ...]:
         """Say what is wrong with an image that should be here."""

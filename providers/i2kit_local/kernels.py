@@ -26,7 +26,7 @@ def vmlinux(bzimage: bytes) -> bytes | None:
         return None
     try:
         kernel = unpack(payload)
-    except (ValueError, EOFError, RuntimeError, ImportError, zlib.error, lzma.LZMAError, zstandard.ZstdError, struct.error):
+    except (ValueError, EOFError, ImportError, zlib.error, lzma.LZMAError, zstandard.ZstdError, struct.error):
         return None
     return _trimmed(kernel)
 
@@ -44,13 +44,16 @@ def _payload(bzimage: bytes) -> bytes:
 
 def _lz4(payload: bytes) -> bytes:
     """Unpack LZ4's legacy frames, as the kernel's build makes them; four bytes with the size follow."""
-    import lz4.block
+    from lz4.block import LZ4BlockError, decompress
 
     position, parts = 4, []
     while position + 4 < len(payload):
         (size,) = struct.unpack_from("<I", payload, position)
         position += 4
-        parts.append(lz4.block.decompress(payload[position : position + size], uncompressed_size=_LZ4_CHUNK))
+        try:
+            parts.append(decompress(payload[position : position + size], uncompressed_size=_LZ4_CHUNK))
+        except LZ4BlockError as error:
+            raise ValueError(str(error)) from error
         position += size
     return b"".join(parts)
 

@@ -13,7 +13,7 @@ from i2kit_local.folders import Folders, write
 from i2kit_local.programs import program
 
 _PROBE_SECONDS = 10.0
-_TCG = ("-accel", "tcg,tb-size=64", "-cpu", "max")
+_TCG = ("-accel", "tcg,tb-size=32", "-cpu", "max")
 _KVM = ("-accel", "kvm", "-cpu", "host")
 _BARE = ("-machine", "q35,usb=off,smbus=off", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot")
 

@@ -15,7 +15,7 @@ from i2kit.resources import Network
 from i2kit_local import slirp
 from i2kit_local.balancing import Listener, listeners
 from i2kit_local.dnsmasq import CLUSTER_ZONE, Dnsmasq
-from i2kit_local.folders import Folders, changed, private_folder, remove, write_new
+from i2kit_local.folders import Folders, changed, erase
 from i2kit_local.haproxy import Haproxy
 from i2kit_local.netns import Namespace
 from i2kit_local.programs import program
@@ -67,29 +67,28 @@ class Region:
 
     def remove(self) -> None:
         """End everything of the environment and remove its files; records, images and Secrets are resources of their own."""
-        end_processes(self.folders)
-        self.namespace.delete()
-        remove(self.folders.runtime)
+        if self.folders.owned():
+            end_processes(self.folders)
+            self.namespace.delete()
+            erase(self.folders.runtime)
         for name in ("groups", "balancers", "names", "dns", "dhcp", "dhcp-options", "programs", "log"):
-            remove(self.folders.state / name)
+            erase(self.folders.state / name)
+        # The network itself last: as long as anything is left, there is something to be seen and deleted.
         for name in ("supervisord.conf", "dnsmasq.conf", "haproxy.cfg", "slirp.json", "network.json"):
-            remove(self.folders.state / name)
+            erase(self.folders.state / name)
 
     def _claim_runtime(self) -> None:
-        """Refuse to share a runtime folder with an environment of the same name whose state is elsewhere."""
-        private_folder(self.folders.runtime)
-        owner, mine = self.folders.runtime / "owner", f"{self.folders.state}\n"
-        with suppress(FileExistsError):
-            write_new(owner, mine)
-        theirs = owner.read_text()
-        if theirs != mine:
-            if processes(self.folders):
-                raise ProviderError.of(
-                    "runtime-taken",
-                    f"an environment of the same name, with its state in {theirs.strip()}, uses {self.folders.runtime}",
-                    hint="name this environment differently (`name:` in environment.yml), or set XDG_RUNTIME_DIR",
-                )
-            changed(owner, mine)
+        if self.folders.claim():
+            return
+        if processes(self.folders):
+            raise ProviderError.of(
+                "runtime-taken",
+                f"an environment of the same name, with its state elsewhere, uses {self.folders.runtime}",
+                hint="name this environment differently (`name:` in environment.yml), or set XDG_RUNTIME_DIR",
+            )
+        self.namespace.delete()
+        erase(self.folders.runtime)
+        self.folders.claim()
 
     def _slirp_program(self) -> Program:
         path = self.folders.state / "slirp.json"

@@ -84,7 +84,8 @@ class Program:
             f"stopwaitsecs={self.stop_seconds}",
             "killasgroup=true",
             "redirect_stderr=true",
-            f"stdout_logfile={_escaped(str(self.log))}",
+            # This one supervisord expands twice.
+            f"stdout_logfile={_escaped(_escaped(str(self.log)))}",
             f"stdout_logfile_maxbytes={self.log_bytes}",
             "stdout_logfile_backups=1",
         ]
@@ -115,7 +116,10 @@ class _Transport(xmlrpc.client.Transport):
         self._path = path
 
     def make_connection(self, host: Any) -> http.client.HTTPConnection:
-        return _Connection(self._path)
+        connection = _Connection(self._path)
+        # Where the base class looks for what it is to close.
+        self._connection = host, connection
+        return connection
 
 
 class Supervisor:
@@ -128,9 +132,10 @@ class Supervisor:
 
     def _call(self, method: str, *arguments: Any) -> Any:
         # A connection per call: calls come from several threads.
-        proxy = xmlrpc.client.ServerProxy("http://localhost", transport=_Transport(str(self._socket)), allow_none=True)
+        server = xmlrpc.client.ServerProxy("http://localhost", transport=_Transport(str(self._socket)), allow_none=True)
         try:
-            return getattr(proxy.supervisor, method)(*arguments)
+            with server as proxy:
+                return getattr(proxy.supervisor, method)(*arguments)
         except xmlrpc.client.Fault:
             raise
         except (OSError, http.client.HTTPException, xmlrpc.client.Error) as error:
@@ -172,6 +177,7 @@ class Supervisor:
             text=True,
             check=False,
             cwd="/",
+            umask=0o077,
             # Nothing of the user's own environment, where credentials may be, goes to what outlives the command.
             env={"PATH": search_path(), "LANG": "C.UTF-8", "HOME": "/", OWNER: str(self._folders.runtime)},
         )

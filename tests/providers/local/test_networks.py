@@ -1,0 +1,168 @@
+"""Environments without VMs: what separates them, what they publish, and what becomes of runs that are killed."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import evolve
+
+from i2kit.resources import Balancer
+from i2kit.testing.samples import Samples
+from i2kit_local.netns import BRIDGE_ADDRESS
+from i2kit_local.supervisor import processes
+
+from .conftest import Bed
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the local region needs root")
+
+
+@pytest.fixture
+def bed(make_bed: Callable[..., Bed], request: pytest.FixtureRequest) -> Iterator[Bed]:
+    bed = make_bed("solo")
+    yield bed
+    bed.take_down()
+
+
+@pytest.fixture
+def other(make_bed: Callable[..., Bed]) -> Iterator[Bed]:
+    bed = make_bed("other")
+    yield bed
+    bed.take_down()
+
+
+def samples(bed: Bed) -> Samples:
+    return Samples(environment=bed.environment.name)
+
+
+def public(bed: Bed) -> Balancer:
+    return evolve(samples(bed).balancer(), scope="public")
+
+
+def test_environments_do_not_meet(bed: Bed, other: Bed) -> None:
+    bed.apply("create", samples(bed).network())
+    other.apply("create", samples(other).network())
+    address = (str(BRIDGE_ADDRESS), 9999)
+    with closing(bed.region.namespace.inside(lambda: socket.create_server(address))):
+        bed.region.namespace.inside(lambda: socket.create_connection(address, 2)).close()
+        with pytest.raises(ConnectionRefusedError):
+            other.region.namespace.inside(lambda: socket.create_connection(address, 2))
+    assert bed.region.namespace.pin.stat().st_ino != other.region.namespace.pin.stat().st_ino
+    other.apply("delete", samples(other).network())
+    assert not bed.driver.observe().resources[0].faults
+
+
+def test_nothing_inside_reaches_the_hosts_loopback(bed: Bed) -> None:
+    bed.apply("create", samples(bed).network())
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(2)
+        port = server.getsockname()[1]
+        with pytest.raises(OSError):  # noqa: PT011 - refused, reset or silent: all of them will do
+            _greet(bed, "10.0.2.2", port)
+        with pytest.raises(TimeoutError):
+            server.accept()
+
+
+def test_what_is_inside_reaches_the_outside(bed: Bed) -> None:
+    """The other half of the test above: it would pass, too, if nothing got out at all."""
+    outside = _own_address()
+    if outside is None:
+        pytest.skip("this machine has no address but loopback, so there is no outside to reach")
+    bed.apply("create", samples(bed).network())
+    with socket.create_server((outside, 0)) as server:
+        server.settimeout(5)
+        with closing(bed.region.namespace.inside(lambda: socket.create_connection((outside, server.getsockname()[1]), 5))):
+            server.accept()[0].close()
+
+
+def _greet(bed: Bed, address: str, port: int) -> None:
+    with closing(bed.region.namespace.inside(lambda: socket.create_connection((address, port), 2))) as sock:
+        sock.settimeout(2)
+        sock.sendall(b"anybody there?")
+        if not sock.recv(1):
+            raise ConnectionResetError
+
+
+def _own_address() -> str | None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # sends nothing
+        except OSError:
+            return None
+        address: str = probe.getsockname()[0]
+        return None if address.startswith("127.") else address
+
+
+def test_a_port_that_is_taken_is_published_elsewhere_and_stays_there(bed: Bed) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as squatter:
+        taken = squatter.getsockname()[1]
+        (port,) = public(bed).ports
+        balancer = evolve(public(bed), ports=(evolve(port, port=taken),))
+        bed.apply("create", samples(bed).network(), balancer)
+        url = bed.url(balancer)
+        assert url.startswith("http://127.0.0.1:")
+        assert url != f"http://127.0.0.1:{taken}"
+    bed.apply("update", balancer)
+    assert bed.url(balancer) == url
+
+
+def test_a_balancer_that_is_deleted_gives_its_port_back(bed: Bed) -> None:
+    balancer = public(bed)
+    bed.apply("create", samples(bed).network(), balancer)
+    port = int(bed.url(balancer).rpartition(":")[2])
+    bed.apply("delete", balancer)
+    socket.create_server(("127.0.0.1", port)).close()
+    assert [one.resource.kind for one in bed.driver.observe().resources] == ["Network"]
+
+
+def test_a_namespace_that_is_gone_is_seen_and_made_again(bed: Bed) -> None:
+    network, balancer = samples(bed).network(), public(bed)
+    bed.apply("create", network, balancer)
+    bed.region.namespace.delete()
+    assert "its namespace is gone" in bed.faults(network)
+    bed.apply("update", network, balancer)
+    assert bed.faults(network) == bed.faults(balancer) == ()
+
+
+def test_a_balancer_whose_address_is_taken_away_is_seen_and_mended(bed: Bed) -> None:
+    balancer = public(bed)
+    bed.apply("create", samples(bed).network(), balancer)
+    bed.region.namespace.set_vips([])
+    assert bed.faults(balancer) == ("its address is gone",)
+    bed.apply("update", balancer)
+    assert bed.faults(balancer) == ()
+
+
+def test_a_secret_is_in_no_command_line_and_no_file_that_others_read(bed: Bed) -> None:
+    secret = samples(bed).secret()
+    old = os.umask(0)
+    try:
+        bed.apply("create", samples(bed).network(), secret)
+    finally:
+        os.umask(old)
+    root = bed.region.folders.state
+    assert not [path for path in root.rglob("*") if path.stat().st_mode & 0o077 and not path.is_socket()]
+    for pid in processes(bed.region.folders):
+        assert b"canary" not in Path(f"/proc/{pid}/cmdline").read_bytes() + Path(f"/proc/{pid}/environ").read_bytes()
+
+
+def test_an_environment_of_the_same_name_elsewhere_is_not_disturbed(
+    bed: Bed, make_bed: Callable[..., Bed], monkeypatch: Any, tmp_path: Path
+) -> None:
+    bed.apply("create", samples(bed).network())
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    twin = Bed("solo", {})
+    with pytest.raises(i2kit_error(), match="uses"):
+        twin.apply("create", samples(twin).network())
+    assert not bed.driver.observe().resources[0].faults
+
+
+def i2kit_error() -> type[Exception]:
+    from i2kit.errors import ProviderError
+
+    return ProviderError
