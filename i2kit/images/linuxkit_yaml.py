@@ -92,7 +92,7 @@ def arguments(container: Container, image: LockedImage) -> list[str]:
 
 
 def _escaped(arguments: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(argument.replace("$(", "$$(") for argument in arguments)
+    return tuple(argument.replace("$", "$$") for argument in arguments)
 
 
 def _files(pod: Pod, images: dict[str, LockedImage]) -> list[dict[str, Any]]:

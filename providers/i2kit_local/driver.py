@@ -6,6 +6,8 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from attrs import evolve
+
 from i2kit.driver import Context, LogLine, Record
 from i2kit.environment import Environment
 from i2kit.errors import ProviderError
@@ -86,12 +88,16 @@ class LocalDriver:
         self._folders.tidy()
 
     def health(self, group: str) -> GroupHealth:
-        """Return which members of the group are ready, by asking each."""
+        """Return which members of the group are ready, by asking each; one that a balancer checks also has to be up there."""
         state = self.region.state.group(group)
         if state is None:
             return GroupHealth(ready=0, instances=())
         members = [(member, state.resource.health_port) for member in state.members]
-        found = tuple(instances(self.region.namespace, members, self.region.supervisor.states()).values())
+        unseen = {one.name for one in self.region.haproxy.states() or () if one.admin == 0 and not one.up}
+        found = tuple(
+            evolve(one, ready=False, reason="its balancer has not seen it ready yet") if one.ready and one.id in unseen else one
+            for one in instances(self.region.namespace, members, self.region.supervisor.states()).values()
+        )
         return GroupHealth(ready=sum(one.ready for one in found), instances=found)
 
     def logs(self, group: str, *, tail: int | None = None, follow: bool = False) -> Iterator[LogLine]:

@@ -138,9 +138,7 @@ class Haproxy:
             self._take_out(listener, name, certainly=False)
 
     def _ready(self, wanted: Sequence[Listener], states: Sequence[ServerState]) -> set[tuple[str, str]]:
-        """Ask the servers that HAProxy has not checked yet whether they are ready, so that they can take over without a gap."""
-        if not any(state.up for state in states):
-            return set()
+        """Ask the servers that HAProxy has not checked yet whether they are ready, so that they serve at once."""
         known = {(one.listener, one.name) for one in states if one.admin == 0}
         unknown = [(listener, one) for listener in wanted for one in listener.servers if (listener.name, one.name) not in known]
         answers = answers_of(self._namespace, [(one.address, one.health_port, listener.health_path) for listener, one in unknown])
