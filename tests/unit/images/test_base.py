@@ -41,6 +41,11 @@ def test_the_stand_in_loads_and_every_function_answers_that_it_is_not_implemente
     assert {getattr(library, name)() for name in names} == {-38}
     with pytest.raises(AttributeError):
         library.sd_other  # noqa: B018 (looking it up is the test)
+    find = ctypes.CDLL(None).dlvsym
+    find.restype, find.argtypes = ctypes.c_void_p, (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_char_p)
+    for name, version in names.items():
+        assert find(library._handle, name.encode(), version.encode())
+        assert not find(library._handle, name.encode(), b"LIBSYSTEMD_203")
 
 
 def test_the_stand_in_is_the_same_bytes_in_any_order() -> None:

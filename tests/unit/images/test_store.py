@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
@@ -181,6 +182,24 @@ def test_another_architecture_is_refused(store: ImageStore, tmp_path: Path) -> N
     with pytest.raises(I2kitError, match="no image for linux/arm64") as caught:
         store.import_path(source, architecture="aarch64")
     assert codes(caught.value) == ["image-architecture"]
+
+
+def test_the_index_is_only_written_under_the_lock(store: ImageStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = []
+    real = ImageStore._write_index
+
+    def watched(self: ImageStore, descriptors: list[dict[str, Any]]) -> None:
+        with (self.root / "lock").open() as lock, pytest.raises(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        written.append(len(descriptors))
+        real(self, descriptors)
+
+    monkeypatch.setattr(ImageStore, "_write_index", watched)
+    store.import_path(layout(tmp_path / "one", {"a/app:1": APP}))
+    (tmp_path / "layer.tar").write_bytes(synthetic.layer_tar([{"file": "x"}]))
+    store.add("a/other:1", [tmp_path / "layer.tar"])
+    store.remove("a/app:1")
+    assert written == [1, 2, 1]
 
 
 IMPORTER = """
