@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
 from attrs import evolve
 
-from i2kit.driver import Provider
+from i2kit.driver import Driver, Provider
 from i2kit.testing.conformance import DriverConformance
 from i2kit.testing.context import SampleContext
+from i2kit_local.driver import LocalDriver
 from i2kit_local.plugin import PROVIDER
 
 from .conftest import BOOT_SECONDS, Hello
@@ -26,6 +28,12 @@ class TestLocal(DriverConformance):
     @pytest.fixture
     def provider(self, folders: Path) -> Provider:
         return PROVIDER
+
+    def empty(self, driver: Driver) -> None:
+        assert isinstance(driver, LocalDriver)
+        with driver.region.locked():
+            driver.region.remove()
+        shutil.rmtree(driver.region.folders.state, ignore_errors=True)
 
     @pytest.fixture
     def context(self, hello: Hello, tmp_path: Path) -> SampleContext:
