@@ -114,25 +114,36 @@ class Apt:
         """Return `packages` without what they need, each in the newest version offered."""
         return self._packages(self._get("download", "--print-uris", "-qq", *packages))
 
-    def download(self, package: Package, target: Path) -> None:
-        """Fetch one package's file by its version and hash.
+    def download(self, packages: Sequence[Package], folder: Path) -> dict[str, Path]:
+        """Fetch packages by version and hash into `folder`; returns the files by the packages' names.
 
-        Raises `I2kitError` (``base-package-gone``) when the mirror has it no more.
+        Raises `I2kitError` (``base-package-gone``) with every package that the mirror has no more.
         """
-        folder = self.folder / f"download-{package.sha256[:16]}-{os.getpid()}"
-        folder.mkdir(parents=True, exist_ok=True)
         try:
-            self._get("download", "-qq", f"{package.name}={package.version}", cwd=folder)
-            (file,) = folder.glob("*.deb")
-            if hashlib.sha256(file.read_bytes()).hexdigest() != package.sha256:
-                raise _gone(package, "the mirror has another file of that version")
-            shutil.copyfile(file, target)
+            self._get("download", "-qq", *(f"{package.name}={package.version}" for package in packages), cwd=folder)
         except I2kitError as error:
             if error.problems[0].code != "apt-failed":
                 raise
-            raise _gone(package, error.problems[0].message) from error
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            if len(packages) > 1:
+                return self._one_by_one(packages, folder)
+            raise gone(packages, error.problems[0].message) from error
+        files = {package.name: _downloaded(package, folder) for package in packages}
+        if lost := [package for package in packages if files[package.name] is None]:
+            raise gone(lost, "the mirror has another file of that version")
+        return {name: path for name, path in files.items() if path is not None}
+
+    def _one_by_one(self, packages: Sequence[Package], folder: Path) -> dict[str, Path]:
+        """Find out which of several packages cannot be had: apt fetches none of them when it knows one not."""
+        files: dict[str, Path] = {}
+        problems: list[Problem] = []
+        for package in packages:
+            try:
+                files |= self.download([package], folder)
+            except I2kitError as error:
+                problems += error.problems
+        if problems:
+            raise I2kitError(problems)
+        return files
 
     def _packages(self, printed: str) -> tuple[Package, ...]:
         found = [match for line in printed.splitlines() if (match := _URI_LINE.match(line.strip()))]
@@ -187,8 +198,9 @@ def _configuration(folder: Path) -> str:
         "Dir::State::extended_states": f"{folder}/extended_states",
         "Dir::Cache": f"{folder}/cache",
         "Dir::Cache::archives": f"{folder}/cache/archives",
-        "Dir::Cache::pkgcache": "",
-        "Dir::Cache::srcpkgcache": "",
+        # Some machines have apt read everything anew each time.
+        "Dir::Cache::pkgcache": "pkgcache.bin",
+        "Dir::Cache::srcpkgcache": "srcpkgcache.bin",
         "Dir::Log": str(folder),
         "APT::Architecture": "amd64",
         "APT::Get::AllowUnauthenticated": "false",
@@ -222,9 +234,20 @@ def _run(command: Sequence[str], cwd: Path | None = None) -> str:
     return done.stdout
 
 
-def _gone(package: Package, reason: str) -> I2kitError:
-    return I2kitError.of(
-        "base-package-gone",
-        f"the base's package {package.name} {package.version} is neither in the store nor on the mirror: {reason}",
-        hint="--update-base moves to what the mirror offers now",
+def _downloaded(package: Package, folder: Path) -> Path | None:
+    for path in folder.glob(f"{package.name}_*.deb"):
+        if hashlib.sha256(path.read_bytes()).hexdigest() == package.sha256:
+            return path
+    return None
+
+
+def gone(packages: Iterable[Package], reason: str) -> I2kitError:
+    """Make the error for packages that are nowhere any more."""
+    return I2kitError(
+        Problem(
+            code="base-package-gone",
+            message=f"the base's package {package.name} {package.version} is neither in the store nor on the mirror: {reason}",
+            hint="--update-base moves to what the mirror offers now",
+        )
+        for package in packages
     )

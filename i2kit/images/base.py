@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from importlib import resources
@@ -156,14 +157,17 @@ class _Packages:
             self._apt = mirror
         return self._apt
 
-    def file(self, package: Package) -> Path:
-        """Return where a package's file lies, fetched if need be."""
-        path = self._store.root / "debs" / f"{package.sha256}.deb"
-        if not path.exists():
-            self._progress(f"fetching {package.name} {package.version}")
-            with written_aside(path) as aside:
-                self.apt().download(package, aside)
-        return path
+    def files(self, packages: Sequence[Package]) -> dict[str, Path]:
+        """Return where the packages' files lie, by the packages' names; what the store lacks is fetched."""
+        paths = {package.name: self._store.root / "debs" / f"{package.sha256}.deb" for package in packages}
+        lacking = [package for package in packages if not paths[package.name].exists()]
+        if lacking:
+            self._progress(f"fetching {', '.join(package.name for package in lacking)}")
+            with tempfile.TemporaryDirectory(dir=self._store.root) as folder:
+                for name, fetched in self.apt().download(lacking, Path(folder)).items():
+                    with written_aside(paths[name]) as aside:
+                        shutil.copyfile(fetched, aside)
+        return paths
 
 
 def _images(packages: _Packages, lock: BaseLock, guest: bytes) -> tuple[StoredImage, StoredImage]:
@@ -179,9 +183,9 @@ def _images(packages: _Packages, lock: BaseLock, guest: bytes) -> tuple[StoredIm
     if kernel is not None and pod is not None and store.has(kernel.digest) and store.has(pod.digest):
         return kernel, pod
     packages._progress("making the base")
-    files = base_images.kernel_files(packages.file(kernels[0]))
-    paths = {package.name: packages.file(package) for package in others}
-    pod_data = base_images.pod_layer(paths.__getitem__, tuple(paths), guest, files.modules)
+    paths = packages.files(lock.packages)
+    files = base_images.kernel_files(paths[kernels[0].name])
+    pod_data = base_images.pod_layer(paths.__getitem__, tuple(package.name for package in others), guest, files.modules)
     return (
         _add(store, kernel_name, base_images.kernel_layer(files)),
         _add(store, pod_name, pod_data),

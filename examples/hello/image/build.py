@@ -64,7 +64,7 @@ def fetch(deb: Path, settings: BaseSettings) -> None:
         apt.update()
         (package,) = apt.alone([PACKAGE])
         deb.parent.mkdir(parents=True, exist_ok=True)
-        apt.download(package, deb)
+        shutil.copyfile(apt.download([package], Path(scratch))[PACKAGE], deb)
 
 
 def files(deb: Path) -> TarFiles:

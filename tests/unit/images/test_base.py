@@ -155,10 +155,10 @@ class Mirror:
         sha = hashlib.sha256(data).hexdigest()
         return Package(name=name, version="1", architecture="amd64", sha256=sha, filename=f"{name}.deb", size=len(data))
 
-    def download(self, wanted: Package, target: Path) -> None:
-        if wanted.name in self.gone:
-            raise apt._gone(wanted, "404")
-        shutil.copyfile(self.debs[wanted.name], target)
+    def download(self, packages: list[Package], _folder: Path) -> dict[str, Path]:
+        if lost := [package for package in packages if package.name in self.gone]:
+            raise apt.gone(lost, "404")
+        return {package.name: self.debs[package.name] for package in packages}
 
 
 KERNEL = "linux-image-6.1.0-9-cloud-amd64"
@@ -264,11 +264,11 @@ def test_a_lock_file_pins_the_base(store: ImageStore, mirror: Mirror, tmp_path: 
 @needs_dpkg
 def test_a_package_that_is_nowhere_any_more_names_the_way_out(store: ImageStore, mirror: Mirror, tmp_path: Path) -> None:
     first = lock_base(BaseSettings(), store)
-    mirror.gone.add("busybox")
+    mirror.gone |= {"busybox", "crun"}
     assert lock_base(BaseSettings(), store, previous=first) == first
     with pytest.raises(I2kitError, match="--update-base") as caught:
         lock_base(BaseSettings(), ImageStore(tmp_path / "other"), previous=first)
-    assert codes(caught.value) == ["base-package-gone"]
+    assert codes(caught.value) == ["base-package-gone"] * 2
 
 
 @needs_dpkg
