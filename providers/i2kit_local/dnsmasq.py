@@ -7,8 +7,8 @@ import secrets
 import signal
 import socket
 import struct
-from collections.abc import Sequence
-from contextlib import suppress
+import time
+from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address
 
 from i2kit.errors import ProviderError
@@ -21,6 +21,7 @@ NAME = "dnsmasq"
 UPSTREAM = "10.0.2.3"
 CLUSTER_ZONE = "cluster.local"
 _QUERY_SECONDS = 1.0
+_NEWS_SECONDS = 3.0
 
 
 def render(folders: Folders, zone: str) -> str:
@@ -44,10 +45,11 @@ listen-address={BRIDGE_ADDRESS}
 dhcp-authoritative
 dhcp-range={SUBNET.network_address},static,{SUBNET.netmask},12h
 dhcp-hostsdir={state}/dhcp
-dhcp-optsdir={state}/dhcp-options
+conf-dir={state}/dhcp-options,*.conf
 dhcp-leasefile={runtime}/dnsmasq.leases
 dhcp-lease-max=40000
 pid-file
+log-facility=-
 """
 
 
@@ -63,6 +65,8 @@ class Dnsmasq:
         """Write the configuration and return what supervisor is to run."""
         for name in ("dns", "dhcp", "dhcp-options"):
             private_folder(self._folders.state / name)
+        # Where most manifests are: known from the start, it costs no new one when the first VM comes.
+        self._option((f"default.svc.{CLUSTER_ZONE}", f"svc.{CLUSTER_ZONE}", CLUSTER_ZONE))
         path = self._folders.state / "dnsmasq.conf"
         changed(path, render(self._folders, zone))
         return Program(
@@ -74,25 +78,42 @@ class Dnsmasq:
 
     def lease(self, address: str, mac: str, search: Sequence[str]) -> None:
         """Give the VM with that hardware address its network address and its DNS search domains."""
+        host = self._folders.state / "dhcp" / address
+        known = host.exists()
+        tag, news = self._option(search)
+        altered = changed(host, f"{mac},set:{tag},{address}\n")
+        if news or (known and altered):
+            # It reads new hosts by itself. All else needs a new start: told by HUP to read options again, 2.90 crashes.
+            self._restart()
+
+    def _option(self, search: Sequence[str]) -> tuple[str, bool]:
+        """Write down what VMs with a tag are told to search; return the tag, and whether that is news."""
         tag = f"s{hashlib.sha256(' '.join(search).encode()).hexdigest()[:8]}"
-        news = False
-        if search:
-            news |= changed(self._folders.state / "dhcp-options" / tag, f"tag:{tag},option:domain-search,{','.join(search)}\n")
-        news |= changed(self._folders.state / "dhcp" / address, f"{mac},set:{tag},{address}\n")
-        if news:
-            # It reads new files by itself, and remembers what changed ones said before unless it is told.
-            self._supervisor.signal(NAME, signal.SIGHUP)
+        path = self._folders.state / "dhcp-options" / f"{tag}.conf"
+        return tag, bool(search) and changed(path, f"dhcp-option=tag:{tag},option:domain-search,{','.join(search)}\n")
+
+    def _restart(self) -> None:
+        self._supervisor.signal(NAME, signal.SIGTERM)
+        self._await(lambda: self.resolve(CLUSTER_ZONE) is not None)
+
+    @staticmethod
+    def _await(condition: Callable[[], bool]) -> bool:
+        deadline = time.monotonic() + _NEWS_SECONDS
+        while not (done := condition()) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return done
 
     def name(self, name: str, address: str) -> None:
         """Have `name` answer with `address`."""
-        if changed(self._folders.state / "dns" / name, f"{address} {name}\n") or self.resolve(name) != [address]:
-            self._supervisor.signal(NAME, signal.SIGHUP)
+        changed(self._folders.state / "dns" / name, f"{address} {name}\n")
+        if not self._await(lambda: self.resolve(name) == [address]):
+            self._restart()
 
     def unname(self, name: str) -> None:
         """Have `name` not answer any more."""
-        with suppress(FileNotFoundError):
-            (self._folders.state / "dns" / name).unlink()
-            self._supervisor.signal(NAME, signal.SIGHUP)
+        (self._folders.state / "dns" / name).unlink(missing_ok=True)
+        if not self._await(lambda: not self.resolve(name)):
+            self._restart()
 
     def resolve(self, name: str) -> list[str] | None:
         """Ask dnsmasq for a name; return its addresses, or None when dnsmasq does not answer."""

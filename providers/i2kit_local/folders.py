@@ -143,7 +143,7 @@ def private_folder(path: Path) -> Path:
             path.mkdir(mode=0o700)
             path.chmod(0o700)
         except FileExistsError:
-            if path.exists() and not path.is_dir():
+            if path.is_file():
                 raise
         except FileNotFoundError:
             continue  # somebody tidied away what was empty

@@ -138,6 +138,17 @@ def test_a_balancer_whose_address_is_taken_away_is_seen_and_mended(bed: Bed) -> 
     assert bed.faults(balancer) == ()
 
 
+def test_names_come_and_go_while_dnsmasq_keeps_running(bed: Bed) -> None:
+    balancer = public(bed)
+    record = samples(bed).record(balancer)
+    bed.apply("create", samples(bed).network(), balancer, record)
+    pid = bed.program("dnsmasq")
+    assert bed.region.dnsmasq.resolve(record.name) == [bed.region.state.balancers()[balancer.name].vip]
+    bed.apply("delete", record)
+    assert bed.region.dnsmasq.resolve(record.name) == []
+    assert bed.program("dnsmasq") == pid
+
+
 def test_a_secret_is_in_no_command_line_and_no_file_that_others_read(bed: Bed) -> None:
     secret = samples(bed).secret()
     old = os.umask(0)
