@@ -6,6 +6,7 @@ import gzip
 import http.server
 import json
 import os
+import re
 import socket
 import struct
 import threading
@@ -328,3 +329,13 @@ def test_names_of_records_are_names_of_files() -> None:
     record = SAMPLES.record(SAMPLES.balancer(GROUP))
     assert isinstance(record, DnsRecord)
     assert "/" not in record.name
+
+
+def test_every_error_code_has_its_entry() -> None:
+    root = Path(__file__).parents[3]
+    page = (root / "docs/reference/errors.md").read_text()
+    headings = {code for line in page.splitlines() if line.startswith("### ") for code in line[4:].split(", ")}
+    sources = "".join(path.read_text() for path in (root / "providers/i2kit_local").glob("*.py"))
+    codes = set(re.findall(r'(?:\.of\(|code=)\s*"([a-z-]+)"', sources))
+    assert len(codes) > 15
+    assert codes <= headings
