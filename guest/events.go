@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"strings"
 	"time"
 )
 
@@ -27,11 +28,13 @@ func jsonText(value any) string {
 	if text, ok := value.(string); ok {
 		value = shorten(text)
 	}
-	text, err := json.Marshal(value)
-	if err != nil {
+	var text strings.Builder
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false) // people read it
+	if err := encoder.Encode(value); err != nil {
 		return `"?"`
 	}
-	return string(text)
+	return strings.TrimSuffix(text.String(), "\n")
 }
 
 // shorten keeps an event within the console's line, whatever a program answered.

@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"reflect"
 	"syscall"
 	"time"
@@ -179,11 +181,27 @@ func (n *network) apply(vars map[string]string) error {
 	if err := writeEtc(n.layout, n.hostname, address, fresh.resolvConf()); err != nil {
 		return err
 	}
+	if err := useResolver(n.layout.etc("resolv.conf")); err != nil {
+		return err
+	}
 	n.current = fresh
 	n.events.emit("network", "address", address)
 	select {
 	case n.address <- address:
 	default: // the first address is the one that counts
+	}
+	return nil
+}
+
+// useResolver has the guest's own look-ups (of a probe's host) ask whom the containers ask: LinuxKit makes the VM's
+// /etc/resolv.conf a link to this place.
+func useResolver(path string) error {
+	const place = "/run/resolvconf/resolv.conf"
+	if err := os.MkdirAll(filepath.Dir(place), 0o755); err != nil {
+		return err
+	}
+	if err := os.Symlink(path, place); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
 	}
 	return nil
 }
