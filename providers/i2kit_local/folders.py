@@ -26,10 +26,15 @@ class Folders:
 
     @classmethod
     def of(cls, environment: str) -> Folders:
-        """Return the folders of the environment of that name."""
-        state = _base("XDG_STATE_HOME") or Path.home() / ".local/state"
-        runtime = _base("XDG_RUNTIME_DIR") or Path("/run")
-        return cls(state=state / "i2kit" / environment, runtime=runtime / "i2kit" / environment)
+        """Return the folders of the environment of that name: where it runs now, else where XDG says."""
+        state = (_base("XDG_STATE_HOME") or Path.home() / ".local/state") / "i2kit" / environment
+        runtime = (_base("XDG_RUNTIME_DIR") or Path("/run")) / "i2kit" / environment
+        with suppress(OSError):
+            # Whoever logs in another way, or uses sudo, has another XDG_RUNTIME_DIR, or none.
+            there = cls(state=state, runtime=Path((state / "runtime").read_text()))
+            if there.owner() == str(state):
+                return there
+        return cls(state=state, runtime=runtime)
 
     def socket(self, name: str) -> Path:
         """Return the path of a socket; raise `ProviderError` when it is longer than the kernel allows."""
@@ -55,19 +60,24 @@ class Folders:
                     yield
                     return
 
-    def owned(self) -> bool:
-        """Whether the runtime folder is this environment's: one of the same name may have its state elsewhere."""
+    def owner(self) -> str:
+        """Return the state folder of the environment that has the runtime folder: one of the same name may have its state elsewhere."""
         try:
-            return (self.runtime / "owner").read_text() == f"{self.state}\n"
+            return (self.runtime / "owner").read_text()
         except OSError:
-            return False
+            return ""
 
-    def claim(self) -> bool:
-        """Make the runtime folder, for this environment; return False when it is another's."""
+    @property
+    def foreign(self) -> bool:
+        """Whether the runtime folder is another environment's."""
+        return self.owner() not in ("", str(self.state))
+
+    def claim(self) -> None:
+        """Make the runtime folder this environment's, unless it is another's."""
         private_folder(self.runtime)
-        with suppress(FileExistsError):
-            write_new(self.runtime / "owner", f"{self.state}\n")
-        return self.owned()
+        if not self.foreign:
+            write(self.runtime / "owner", str(self.state))
+            write(self.state / "runtime", str(self.runtime))
 
     def tidy(self) -> None:
         """Remove what holds nothing any more: empty folders, at the end the environment's own."""
@@ -84,8 +94,10 @@ class Folders:
 
     def _tidy_root(self) -> None:
         _sweep(self.state)
-        if not (self.state / "network.json").exists() and self.owned():
-            erase(self.runtime)
+        if not (self.state / "network.json").exists():
+            if not self.foreign:
+                erase(self.runtime)
+            (self.state / "runtime").unlink(missing_ok=True)
         if _names(self.state) == ["lock"]:
             (self.state / "lock").unlink()
 

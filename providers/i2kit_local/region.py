@@ -21,7 +21,7 @@ from i2kit_local.netns import Namespace
 from i2kit_local.programs import program
 from i2kit_local.settings import Settings
 from i2kit_local.state import BalancerState, State
-from i2kit_local.supervisor import Program, Supervisor, end_processes, processes
+from i2kit_local.supervisor import Program, Supervisor, end_processes
 
 _READY_SECONDS = 15.0
 _log = structlog.get_logger(__name__)
@@ -67,27 +67,26 @@ class Region:
 
     def remove(self) -> None:
         """End everything of the environment and remove its files; records, images and Secrets are resources of their own."""
-        if self.folders.owned():
-            end_processes(self.folders)
+        end_processes(self.folders)
+        if not self.folders.foreign:
             self.namespace.delete()
             erase(self.folders.runtime)
         for name in ("groups", "balancers", "names", "dns", "dhcp", "dhcp-options", "programs", "log"):
             erase(self.folders.state / name)
         # The network itself last: as long as anything is left, there is something to be seen and deleted.
-        for name in ("supervisord.conf", "dnsmasq.conf", "haproxy.cfg", "slirp.json", "network.json"):
+        for name in ("supervisord.conf", "dnsmasq.conf", "haproxy.cfg", "slirp.json", "runtime", "network.json"):
             erase(self.folders.state / name)
 
     def _claim_runtime(self) -> None:
-        if self.folders.claim():
-            return
-        if processes(self.folders):
+        if self.folders.foreign and self.supervisor.running():
             raise ProviderError.of(
                 "runtime-taken",
                 f"an environment of the same name, with its state elsewhere, uses {self.folders.runtime}",
                 hint="name this environment differently (`name:` in environment.yml), or set XDG_RUNTIME_DIR",
             )
-        self.namespace.delete()
-        erase(self.folders.runtime)
+        if self.folders.foreign:
+            self.namespace.delete()
+            erase(self.folders.runtime)
         self.folders.claim()
 
     def _slirp_program(self) -> Program:

@@ -23,7 +23,7 @@ from i2kit_local.folders import Folders, changed, private_folder
 from i2kit_local.programs import program, search_path
 
 OWNER = "I2KIT_LOCAL"
-"""The variable that every process of an environment carries: its runtime folder."""
+"""The variable that every process of an environment carries: its state folder."""
 
 _START_SECONDS = 20.0
 # More than the longest that a program may take to stop does not matter: supervisord has killed it by then.
@@ -179,7 +179,7 @@ class Supervisor:
             cwd="/",
             umask=0o077,
             # Nothing of the user's own environment, where credentials may be, goes to what outlives the command.
-            env={"PATH": search_path(), "LANG": "C.UTF-8", "HOME": "/", OWNER: str(self._folders.runtime)},
+            env={"PATH": search_path(), "LANG": "C.UTF-8", "HOME": "/", OWNER: str(self._folders.state)},
         )
         if result.returncode:
             raise ProviderError.of("supervisor", f"supervisord does not start: {(result.stderr or result.stdout).strip()}")
@@ -256,7 +256,7 @@ class Supervisor:
 
 def processes(folders: Folders) -> dict[int, str]:
     """Return the processes of an environment with the start time of each, found by what they carry, not by what was written down."""
-    mark = f"{OWNER}={folders.runtime}".encode()
+    mark = f"{OWNER}={folders.state}".encode()
     found = {}
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
+from i2kit.errors import ProviderError
 from i2kit.resources import Balancer
 from i2kit.testing.samples import Samples
 from i2kit_local.netns import BRIDGE_ADDRESS
@@ -168,12 +170,27 @@ def test_an_environment_of_the_same_name_elsewhere_is_not_disturbed(
     bed.apply("create", samples(bed).network())
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     twin = Bed("solo", {})
-    with pytest.raises(i2kit_error(), match="uses"):
+    with pytest.raises(ProviderError, match="uses"):
         twin.apply("create", samples(twin).network())
     assert not bed.driver.observe().resources[0].faults
 
 
-def i2kit_error() -> type[Exception]:
-    from i2kit.errors import ProviderError
+def test_an_environment_is_found_whoever_asks(bed: Bed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    network = samples(bed).network()
+    bed.apply("create", network)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    again = Bed("solo", {})
+    assert again.region.folders == bed.region.folders
+    assert again.faults(network) == ()
 
-    return ProviderError
+
+def test_what_lost_its_runtime_folder_ends_all_the_same(bed: Bed) -> None:
+    network = samples(bed).network()
+    bed.apply("create", network)
+    bed.region.namespace.delete()
+    shutil.rmtree(bed.region.folders.runtime)
+    assert processes(bed.region.folders)
+    assert "supervisord is not running" in bed.faults(network)
+    bed.apply("delete", network)
+    assert processes(bed.region.folders) == {}
+    assert not bed.region.folders.state.exists()
