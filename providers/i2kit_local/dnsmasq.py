@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-import signal
 import socket
 import struct
 import time
@@ -93,7 +92,7 @@ class Dnsmasq:
         return tag, bool(search) and changed(path, f"dhcp-option=tag:{tag},option:domain-search,{','.join(search)}\n")
 
     def _restart(self) -> None:
-        self._supervisor.signal(NAME, signal.SIGTERM)
+        self._supervisor.restart(NAME)
         self._await(lambda: self.resolve(CLUSTER_ZONE) is not None)
 
     @staticmethod

@@ -26,6 +26,8 @@ from i2kit_local.supervisor import Program, Supervisor
 NAME = "haproxy"
 _START_SECONDS = 15.0
 _RELOAD_SECONDS = 15.0
+# One that takes longer to answer begins as down, and is checked a second later.
+_READY_SECONDS = 0.5
 _RESEND_SECONDS = 1.5
 
 
@@ -141,7 +143,8 @@ class Haproxy:
         """Ask the servers that HAProxy has not checked yet whether they are ready, so that they serve at once."""
         known = {(one.listener, one.name) for one in states if one.admin == 0}
         unknown = [(listener, one) for listener in wanted for one in listener.servers if (listener.name, one.name) not in known]
-        answers = answers_of(self._namespace, [(one.address, one.health_port, listener.health_path) for listener, one in unknown])
+        questions = [(one.address, one.health_port, listener.health_path) for listener, one in unknown]
+        answers = answers_of(self._namespace, questions, _READY_SECONDS)
         return {
             (listener.name, one.name)
             for (listener, one), answer in zip(unknown, answers, strict=True)

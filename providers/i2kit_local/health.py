@@ -45,8 +45,8 @@ Answer = tuple[int, str]
 """An HTTP status and the text below it."""
 
 
-def answers_of(namespace: Namespace, questions: Sequence[tuple[str, int, str]]) -> list[Answer | None]:
-    """Ask VMs (address, port, path) side by side; None where none answers."""
+def answers_of(namespace: Namespace, questions: Sequence[tuple[str, int, str]], seconds: float = _ANSWER_SECONDS) -> list[Answer | None]:
+    """Ask VMs (address, port, path) side by side; None where none answers within so many seconds."""
     if not questions:
         return []
     try:
@@ -54,7 +54,7 @@ def answers_of(namespace: Namespace, questions: Sequence[tuple[str, int, str]]) 
     except ProviderError:
         return [None] * len(questions)
     with ThreadPoolExecutor(min(_AT_ONCE, len(questions))) as pool:
-        return list(pool.map(_ask, sockets, questions))
+        return list(pool.map(lambda sock, question: _ask(sock, question, seconds), sockets, questions))
 
 
 def instance(member: Member, program: str | None, answer: Answer | None) -> Instance:
@@ -74,10 +74,10 @@ def instance(member: Member, program: str | None, answer: Answer | None) -> Inst
     return Instance(id=member.id, group=member.group, state=state, ready=ready, address=member.address, reason=reason)
 
 
-def _ask(sock: socket.socket, question: tuple[str, int, str]) -> Answer | None:
+def _ask(sock: socket.socket, question: tuple[str, int, str], seconds: float) -> Answer | None:
     address, port, path = question
     with sock:
-        sock.settimeout(_ANSWER_SECONDS)
+        sock.settimeout(seconds)
         try:
             sock.connect((address, port))
             sock.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())

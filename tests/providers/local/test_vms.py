@@ -172,6 +172,9 @@ def test_scaling_drops_no_request(running: Running) -> None:
     bigger = evolve(running.group, replicas=3)
     with Requests(running.bed.url(running.balancer)) as requests:
         running.bed.apply("update", bigger)
+        # It boots, which takes seconds: HAProxy knows it, and gives it nothing yet.
+        assert {one.name for one in running.bed.region.haproxy.states() or ()} == {running.member(slot) for slot in range(3)}
+        assert running.servers() == {running.member(0), running.member(1)}
         running.bed.await_ready(bigger)
         wait_until(lambda: len(running.servers()) == 3, "the third one gets traffic")
         wait_until(lambda: running.member(2) in requests.members, "the third one answers")
