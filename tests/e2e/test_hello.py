@@ -149,7 +149,8 @@ def test_bad_manifests_touch_nothing(machine: Machine, hello: str) -> None:
     before = qemus(machine)
     bad = machine.write("bad.yaml", HELLO.replace("hello:1", "nowhere.invalid/x:1").replace("containerPort", "containerport"))
     text = machine.run("deploy", "-f", bad, "-a", "hello", code=4)
-    assert "bad.yaml:29 spec.template.spec.containers[0].ports[0]: " in text
+    line = 1 + HELLO[: HELLO.index("- name: http")].count("\n")
+    assert f"bad.yaml:{line} spec.template.spec.containers[0].ports[0]: " in text
     assert "did you mean 'containerPort'" in text
     assert qemus(machine) == before
 
