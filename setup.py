@@ -26,6 +26,7 @@ class BuildWithGuest(build_py):
     """The usual build, and the guest's binaries beside it."""
 
     def run(self) -> None:
+        """Build, then compile the guest for the architectures that this build carries."""
         super().run()
         # An editable install runs the package from the clone, on this machine alone.
         target = HERE if self.editable_mode else Path(self.build_lib).absolute()
@@ -35,6 +36,7 @@ class BuildWithGuest(build_py):
             self.compile_guest(target / "i2kit" / "guest" / architecture / "init", goarch)
 
     def compile_guest(self, output: Path, goarch: str) -> None:
+        """Compile the guest, the same bytes on every machine."""
         output.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory() as scratch:
             environment = {
@@ -57,6 +59,7 @@ class BuildWithGuest(build_py):
             )
 
     def get_outputs(self, include_bytecode: bool = True) -> list[str]:
+        """Return the usual files and the guests."""
         guests = [str(Path(self.build_lib) / "i2kit" / "guest" / architecture / "init") for architecture in ARCHITECTURES]
         return [*super().get_outputs(include_bytecode), *guests]
 
