@@ -10,6 +10,8 @@ AS_ROOT := $(SUDO)
 PACKAGES := busybox-static ca-certificates crun dnsmasq-base docker-registry gcc haproxy iproute2 libc6-dev make nftables procps \
             python3 python3-venv qemu-system-x86 skopeo slirp4netns
 
+.DEFAULT_GOAL := help
+
 .PHONY: help setup images demo demo-down test lint bench clean packages
 
 help:
