@@ -4,7 +4,7 @@ VENV    := .venv
 BIN     := $(VENV)/bin
 PYTHON  ?= python3
 SUDO    := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
-# The local region needs root; with sudo the user's own environment (PATH, XDG folders) is not what the next run would see.
+# The local region needs root, and so the image store that is used is root's.
 AS_ROOT := $(SUDO)
 
 PACKAGES := busybox-static ca-certificates crun dnsmasq-base docker-registry gcc haproxy iproute2 libc6-dev make nftables procps \
@@ -36,17 +36,16 @@ $(VENV)/.ready: setup.cfg setup.py pyproject.toml $(wildcard guest/*.go guest/go
 setup: packages $(VENV)/.ready
 
 images: setup
-	$(AS_ROOT) $(BIN)/python examples/hello/image/build.py
+	$(BIN)/python examples/hello/image/build.py
 	$(AS_ROOT) $(BIN)/i2kit images import out/images/hello
-	$(AS_ROOT) $(BIN)/i2kit images ls
 
-demo: setup
+demo: images
 	$(AS_ROOT) sh -e scripts/demo $(BIN)
 
 demo-down: setup
 	$(AS_ROOT) $(BIN)/i2kit destroy -f examples/hello
 
-test: setup
+test: lint images
 	$(AS_ROOT) sh -e scripts/test $(BIN)
 
 lint: $(VENV)/.ready
@@ -58,5 +57,5 @@ bench: setup
 	$(AS_ROOT) sh -e scripts/bench $(BIN)
 
 clean:
-	rm -rf $(VENV) build dist out *.egg-info i2kit/guest .mypy_cache .ruff_cache .pytest_cache .hypothesis .tox
-	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	$(SUDO) rm -rf $(VENV) build dist out *.egg-info i2kit/guest .mypy_cache .ruff_cache .pytest_cache .hypothesis .tox
+	$(SUDO) find . -name __pycache__ -type d -prune -exec rm -rf {} +
