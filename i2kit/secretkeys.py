@@ -16,7 +16,7 @@ KEY_BYTES = 32
 def secret_key(environment: Environment) -> bytes:
     """Return the key of the environment's Secret versions; make one on this machine when none is named and there is none yet.
 
-    Machines that deploy the same application share a key by `secrets: {key: FILE}` in environment.yml: with another key
+    Machines that deploy the same application share a key by `secrets: {keyFile: FILE}` in environment.yml: with another key
     every Secret has another version, and the groups that use it are replaced. Raises `InvalidInput` when the named file cannot be read.
     """
     if environment.secret_key_file is not None:
