@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from i2kit.errors import ProviderError
 from i2kit_local.balancing import (
@@ -26,6 +26,7 @@ from i2kit_local.supervisor import Program, Supervisor
 NAME = "haproxy"
 _START_SECONDS = 15.0
 _RELOAD_SECONDS = 15.0
+_CUT_SECONDS = 5.0
 # One that takes longer to answer begins as down, and is checked a second later.
 _READY_SECONDS = 0.5
 _RESEND_SECONDS = 1.5
@@ -83,15 +84,15 @@ class Haproxy:
         except ProviderError:
             return False
 
-    def sync(self, wanted: Sequence[Listener]) -> None:
-        """Make the configuration, and HAProxy with it, what is wanted."""
+    def sync(self, wanted: Sequence[Listener], alive: Collection[str]) -> None:
+        """Make the configuration, and HAProxy with it, what is wanted; connections to servers that are not `alive` are cut."""
         if not self._answers():
             self._supervisor.ensure(self.program(wanted))
             self._await(wanted, _START_SECONDS)
         elif not self.current(wanted):
             self._reload(wanted)
         self._write(wanted)
-        self._sync_servers(wanted)
+        self._sync_servers(wanted, alive)
 
     def _answers(self) -> bool:
         return self.states() is not None
@@ -119,7 +120,7 @@ class Haproxy:
                 if time.monotonic() > deadline:
                     raise
 
-    def _sync_servers(self, wanted: Sequence[Listener]) -> None:
+    def _sync_servers(self, wanted: Sequence[Listener], alive: Collection[str]) -> None:
         states = self.states() or ()
         there = {(one.listener, one.name): one for one in states}
         ready = self._ready(wanted, states)
@@ -128,7 +129,7 @@ class Haproxy:
         for (listener, name), server in desired.items():
             state = there.get((listener, name))
             if state is not None and (state.address, state.port) != (server.address, server.port):
-                self._take_out(listener, name, certainly=True)
+                self._make_room(listener, name)
                 state = None
             if state is None:
                 self._do(f"add server {listener}/{name} {server.line}", expected="New server registered.")
@@ -137,7 +138,7 @@ class Haproxy:
             elif state.weight != server.weight:
                 self._do(f"set server {listener}/{name} weight {server.weight}")
         for listener, name in there.keys() - desired.keys():
-            self._take_out(listener, name, certainly=False)
+            self._take_out(listener, name, cut=name not in alive)
 
     def _ready(self, wanted: Sequence[Listener], states: Sequence[ServerState]) -> set[tuple[str, str]]:
         """Ask the servers that HAProxy has not checked yet whether they are ready, so that they serve at once."""
@@ -158,22 +159,33 @@ class Haproxy:
         self._do(f"set server {server} health {'up' if ready else 'down'}")
         self._do(f"set server {server} state ready")
 
-    def _take_out(self, listener: str, name: str, *, certainly: bool) -> None:
-        """Give a server no new connections, and remove it when it has none; one that still has some is removed by a later call."""
+    def _take_out(self, listener: str, name: str, *, cut: bool) -> bool:
+        """Give a server no new connections, and remove it when it has none, at once if they are to be cut; tell whether it is removed.
+
+        One that still has connections is removed by a later call.
+        """
         server = f"{listener}/{name}"
         self._do(f"set server {server} state drain")
-        if self.sessions(listener, name) and not certainly:
-            return
+        if self.sessions(listener, name) and not cut:
+            return False
         self._do(f"set server {server} state maint")
-        if certainly:
+        if cut:
             self._do(f"shutdown sessions server {server}")
-        self._do(f"del server {server}", expected="Server deleted.", needed=certainly)
+        return self.ask(f"del server {server}") == "Server deleted."
+
+    def _make_room(self, listener: str, name: str) -> None:
+        """Remove a server whose name is needed for another address; HAProxy takes a moment to end its connections."""
+        deadline = time.monotonic() + _CUT_SECONDS
+        while not self._take_out(listener, name, cut=True):
+            if time.monotonic() > deadline:
+                raise ProviderError.of("haproxy", f"HAProxy does not remove {listener}/{name}", hint=f"see {self._log}")
+            time.sleep(0.02)
 
     def sessions(self, listener: str, name: str) -> int:
         """Return how many connections a server has now."""
         return parse_sessions(self.ask("show stat")).get((listener, name), 0)
 
-    def _do(self, command: str, *, expected: str = "", needed: bool = True) -> None:
+    def _do(self, command: str, *, expected: str = "") -> None:
         answer = self.ask(command)
-        if answer != expected and needed:
+        if answer != expected:
             raise ProviderError.of("haproxy", f"HAProxy refuses {command!r}: {answer or 'no answer'}")

@@ -145,7 +145,8 @@ class Region:
     def sync_balancers(self) -> None:
         """Give the bridge the balancers' addresses, and HAProxy its work."""
         self.namespace.set_vips(self._vips())
-        self.haproxy.sync(self.listeners())
+        alive = {member.id for group in self.state.groups().values() for member in group.members}
+        self.haproxy.sync(self.listeners(), alive)
 
     def sync_what_works(self) -> None:
         """Take what is to go out of HAProxy's work, as far as that still runs: what is broken must not be in the way of removing it."""

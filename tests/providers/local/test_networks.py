@@ -14,9 +14,10 @@ import pytest
 from attrs import evolve
 
 from i2kit.errors import ProviderError
-from i2kit.resources import Balancer
+from i2kit.resources import Backend, Balancer
 from i2kit.testing.samples import Samples
 from i2kit_local.netns import BRIDGE_ADDRESS
+from i2kit_local.state import GroupState, Member
 from i2kit_local.supervisor import processes
 
 from .conftest import Bed
@@ -194,3 +195,17 @@ def test_what_lost_its_runtime_folder_ends_all_the_same(bed: Bed) -> None:
     bed.apply("delete", network)
     assert processes(bed.region.folders) == {}
     assert not bed.region.folders.state.exists()
+
+
+def test_a_member_that_comes_back_under_another_address_gets_traffic_there(bed: Bed) -> None:
+    group = samples(bed).group()
+    balancer = evolve(public(bed), backends=(Backend(group=group.name),))
+    state, members = bed.region.state, [Member(group=group.name, slot=0, index=index) for index in (0, 7)]
+    bed.apply("create", samples(bed).network())
+    for member in members:
+        state.save_group(GroupState(resource=group, members=(member,)))
+        bed.apply("update", balancer)
+        assert [one.address for one in bed.region.haproxy.states() or ()] == [member.address]
+    state.save_group(GroupState(resource=group, members=()))
+    bed.apply("update", balancer)
+    assert bed.region.haproxy.states() == ()
