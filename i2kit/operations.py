@@ -23,7 +23,7 @@ from i2kit.plan import Change, Changes, Observed, Outcome, Plan, Status
 from i2kit.records import Entry, Journal, decode, last_release
 from i2kit.registry import Registry
 from i2kit.resources import Image, InstanceGroup, Resource, Secret, key
-from i2kit.stages import Source, application_of, connect, diff, load, plan, ready_builder, resolve, target
+from i2kit.stages import Source, application_of, connect, diff, load, load_for, plan, ready_builder, resolve, target
 from i2kit.status import status_of
 
 
@@ -69,7 +69,7 @@ def preview(
     {'create'}
     """
     environment = environment or Environment()
-    workloads = load(sources, stdin=stdin)
+    workloads = load_for(environment, sources, stdin=stdin)
     name = application_of(environment, sources, application)
     with closing(connect(environment)) as driver:
         _, planned = _desired(driver, workloads, environment, name, options, report)
@@ -102,7 +102,7 @@ def deploy(
     {'unchanged'}
     """
     environment = environment or Environment()
-    workloads = load(sources, stdin=stdin)
+    workloads = load_for(environment, sources, stdin=stdin)
     name = application_of(environment, sources, application)
     with closing(connect(environment)) as driver:
         entries, planned = _desired(driver, workloads, environment, name, options, report)

@@ -6,7 +6,7 @@ import base64
 import functools
 import hmac
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from attrs import frozen
 
@@ -17,7 +17,18 @@ from i2kit.environment import Environment
 from i2kit.errors import InvalidInput, Problem, Where
 from i2kit.images.linuxkit_yaml import DRAIN_SECONDS, linuxkit_yaml, sources
 from i2kit.images.locked import Locked, LockedImage
-from i2kit.manifest.workloads import ConfigVolume, EnvSecret, Pod, SecretData, SecretVolume, Service, Workload, Workloads
+from i2kit.manifest.workloads import (
+    ConfigVolume,
+    Container,
+    EnvSecret,
+    Pod,
+    Resources,
+    SecretData,
+    SecretVolume,
+    Service,
+    Workload,
+    Workloads,
+)
 from i2kit.plan import Plan
 from i2kit.resources import (
     Backend,
@@ -86,8 +97,7 @@ def plan(workloads: Workloads, locked: Locked, target: Target, *, secret_key: by
     when something does not fit the
     provider's capabilities and limits, or a Pod its memory.
     """
-    problems = [*_refused(workloads, target), *_oversized(workloads, locked, target)]
-    if problems:
+    if problems := problems_of(workloads, locked.images, target):
         raise InvalidInput(problems)
     secrets = {(secret.namespace, secret.name): _secret(secret, target, secret_key) for secret in workloads.secrets}
     images: dict[str, Image] = {}
@@ -129,6 +139,11 @@ def empty(target: Target) -> Plan:
     )
 
 
+def problems_of(workloads: Workloads, images: Mapping[str, LockedImage], target: Target) -> list[Problem]:
+    """Return what the provider cannot do and what does not fit, as far as `images` tell; those that are missing count as empty."""
+    return [*_refused(workloads, target), *_oversized(workloads, images, target)]
+
+
 def _refused(workloads: Workloads, target: Target) -> Iterable[Problem]:
     """Name what the manifests ask for and the provider cannot do."""
     asked: list[tuple[Capability, str, Where]] = [
@@ -152,27 +167,26 @@ def _refused(workloads: Workloads, target: Target) -> Iterable[Problem]:
             )
 
 
-def _oversized(workloads: Workloads, locked: Locked, target: Target) -> Iterable[Problem]:
+def _oversized(workloads: Workloads, images: Mapping[str, LockedImage], target: Target) -> Iterable[Problem]:
     for workload in workloads.workloads:
         pod, limits = workload.pod, target.limits
-        where = pod.containers[0].where
-        root = sizing.root_mib(pod, locked.images)
+        root = sizing.root_mib(pod, images)
         if root > sizing.INITRAMFS_LIMIT_MIB:
             yield Problem(
                 code="image-too-large",
                 message=f"the root file systems of {workload.name} take {root} MiB unpacked, and lie in the VM's memory",
-                where=where,
+                where=max(pod.containers, key=lambda one: images[one.image].unpacked if one.image in images else 0).where,
                 expected=f"at most {sizing.INITRAMFS_LIMIT_MIB} MiB",
                 hint="use a smaller image (without shell, documentation and build tools)",
             )
-        memory = sizing.memory_mib(pod, locked.images)
+        memory = sizing.memory_mib(pod, images)
         if memory > limits.max_memory_mib:
             containers = sum(sizing.container_mib(container) for container in pod.containers)
             yield Problem(
                 code="memory-too-large",
                 message=f"a VM of {workload.name} needs {memory} MiB: {containers} for its containers, {root} for their root file systems, "
                 f"{sizing.BASE_OVERHEAD_MIB} for kernel and guest",
-                where=where,
+                where=_greatest(pod, sizing.container_mib, lambda resources: resources.memory_where),
                 expected=f"at most {limits.max_memory_mib} MiB, which provider {target.provider.name} offers",
                 hint="lower resources.limits.memory",
             )
@@ -180,7 +194,7 @@ def _oversized(workloads: Workloads, locked: Locked, target: Target) -> Iterable
             yield Problem(
                 code="cpu-too-large",
                 message=f"a VM of {workload.name} needs {cpu} thousandths of a core",
-                where=where,
+                where=_greatest(pod, sizing.container_millis, lambda resources: resources.cpu_where),
                 expected=f"at most {limits.max_cpu_millis}, which provider {target.provider.name} offers",
                 hint="lower resources.limits.cpu",
             )
@@ -191,8 +205,14 @@ def _oversized(workloads: Workloads, locked: Locked, target: Target) -> Iterable
                 where=workload.where,
                 expected=f"at most {limits.max_replicas}, which provider {target.provider.name} offers",
             )
-        yield from _tight_limits(workload, locked.images)
+        yield from _tight_limits(workload, images)
         yield from _binary_files(workload)
+
+
+def _greatest(pod: Pod, share: Callable[[Container], int], place: Callable[[Resources], Where | None]) -> Where:
+    """Return the place of the greatest share that a container asks for, or of the container where it asks for nothing."""
+    container = max(pod.containers, key=share)
+    return place(container.resources) or container.where
 
 
 def _binary_files(workload: Workload) -> Iterable[Problem]:
@@ -221,9 +241,9 @@ def _tight_limits(workload: Workload, images: Mapping[str, LockedImage]) -> Iter
         if limit is not None and limit < _LEAST_CONTAINER_BYTES:
             yield Problem(
                 code="memory-too-small",
-                message=f"container {container.name} is limited to {limit} bytes of memory, in which no program starts "
-                f"(its image takes {images[container.image].unpacked} bytes unpacked)",
-                where=container.where,
+                message=f"container {container.name} is limited to {limit} bytes of memory, in which no program starts"
+                + (f" (its image takes {images[container.image].unpacked} bytes unpacked)" if container.image in images else ""),
+                where=container.resources.memory_where or container.where,
                 expected=f"at least {_LEAST_CONTAINER_BYTES} bytes",
                 hint="raise resources.limits.memory; mind the unit (M, Mi)",
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import ceil
 
 from i2kit.images.locked import LockedImage
@@ -27,20 +28,27 @@ def container_mib(container: Container) -> int:
     return ceil(asked / MIB) if asked else DEFAULT_CONTAINER_MIB
 
 
-def root_mib(pod: Pod, images: dict[str, LockedImage]) -> int:
+def container_millis(container: Container) -> int:
+    """Return the thousandths of a core that a container asks for: its limit, else its request, else none."""
+    return container.resources.cpu_limit or container.resources.cpu_request or 0
+
+
+def root_mib(pod: Pod, images: Mapping[str, LockedImage]) -> int:
     """Return what the containers' root file systems take in MiB, unpacked in memory."""
     return sum(ceil(image.unpacked / MIB) for image in _images(pod, images))
 
 
-def _images(pod: Pod, images: dict[str, LockedImage]) -> list[LockedImage]:
-    """Return the images of a Pod, each once: containers of one image share its files."""
-    return list({images[container.image].digest: images[container.image] for container in pod.containers}.values())
+def _images(pod: Pod, images: Mapping[str, LockedImage]) -> list[LockedImage]:
+    """Return the known images of a Pod, each once: containers of one image share its files."""
+    known = [images[container.image] for container in pod.containers if container.image in images]
+    return list({image.digest: image for image in known}.values())
 
 
-def memory_mib(pod: Pod, images: dict[str, LockedImage]) -> int:
+def memory_mib(pod: Pod, images: Mapping[str, LockedImage]) -> int:
     """Return the memory of the Pod's VM in MiB.
 
     The initramfs and what it unpacks to are in memory together while the VM boots; afterwards the containers take its place.
+    An image that is not among `images` counts as empty: the result is then the least that the VM needs.
     """
     packed = sum(ceil(layer.size / MIB) for image in _images(pod, images) for layer in image.layers)
     containers = sum(container_mib(container) for container in pod.containers)
@@ -49,5 +57,4 @@ def memory_mib(pod: Pod, images: dict[str, LockedImage]) -> int:
 
 def cpu_millis(pod: Pod) -> int:
     """Return the thousandths of a core that the Pod asks for: limits, else requests, else a default per Pod."""
-    asked = sum(container.resources.cpu_limit or container.resources.cpu_request or 0 for container in pod.containers)
-    return asked or DEFAULT_CPU_MILLIS
+    return sum(container_millis(container) for container in pod.containers) or DEFAULT_CPU_MILLIS

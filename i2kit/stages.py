@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TextIO
 from urllib.parse import urlparse
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from i2kit import planner
 from i2kit.diff import diff as diff_resources
@@ -17,10 +17,11 @@ from i2kit.environment import Environment
 from i2kit.errors import InvalidInput, MissingRequirement, Problem
 from i2kit.events import Event, EventKind, Report, silent
 from i2kit.images.builder import Builder, BuildRequest
-from i2kit.images.locked import Locked
+from i2kit.images.locked import Locked, LockedImage
+from i2kit.images.resolve import UnresolvedImages, examine
 from i2kit.images.resolve import resolve as resolve_images
 from i2kit.manifest import load as load_manifests
-from i2kit.manifest.workloads import Workloads
+from i2kit.manifest.workloads import InvalidManifests, Workloads
 from i2kit.names import mark_value, slug
 from i2kit.plan import Changes, Observed, Plan
 from i2kit.registry import ProviderInfo, Registry
@@ -56,6 +57,34 @@ def load(sources: Sequence[Source], *, stdin: TextIO | None = None) -> Workloads
     return load_manifests(sources, stdin=stdin)
 
 
+def load_for(environment: Environment, sources: Sequence[Source], *, stdin: TextIO | None = None) -> Workloads:
+    """Read manifests that are to run in `environment`.
+
+    Raises `InvalidInput` with everything that is wrong with them, although later stages do not run: images that are nowhere, and what the
+    provider cannot do, are looked for in what could be read.
+    """
+    try:
+        return load(sources, stdin=stdin)
+    except InvalidManifests as error:
+        found, missing = examine(error.readable)
+        raise InvalidInput(_by_file([*error.problems, *missing, *_misfits(error.readable, found, environment)])) from error
+
+
+def _misfits(workloads: Workloads, images: Mapping[str, LockedImage], environment: Environment) -> Sequence[Problem]:
+    """Return what of the workloads does not fit the provider, as far as it is known."""
+    readable = evolve(workloads, workloads=tuple(one for one in workloads.workloads if one.pod.containers))
+    try:
+        return planner.problems_of(readable, images, target(environment, environment.application or ""))
+    except InvalidInput as error:
+        return error.problems
+
+
+def _by_file(problems: Sequence[Problem]) -> list[Problem]:
+    """Sort problems by line within their files, files in the order in which they come."""
+    files = list(dict.fromkeys(one.where.file for one in problems if one.where))
+    return sorted(problems, key=lambda one: (files.index(one.where.file), one.where.line or 0) if one.where else (-1, 0))
+
+
 def default_application(sources: Sequence[Source]) -> str:
     """Return the application's name when none is given: that of the first folder or file.
 
@@ -84,7 +113,8 @@ def resolve(
 ) -> Locked:
     """Resolve every image reference and the base to digests: the image store first, then the registries.
 
-    `previous` keeps the base of an earlier release unless `update_base`. Raises `InvalidInput` naming every image that is nowhere.
+    `previous` keeps the base of an earlier release unless `update_base`. Raises `InvalidInput` naming every image that is nowhere, and
+    what of the others does not fit the provider.
 
     >>> import i2kit
     >>> workloads = i2kit.load(["examples/hello"])
@@ -93,14 +123,17 @@ def resolve(
     'docker.io/library/hello:1'
     """
     builder = Registry().builder(environment.builder)
-    return resolve_images(
-        workloads,
-        environment,
-        previous=previous,
-        update_base=update_base,
-        builder_version=builder.version(),
-        progress=progress_of(report, "stage"),
-    )
+    try:
+        return resolve_images(
+            workloads,
+            environment,
+            previous=previous,
+            update_base=update_base,
+            builder_version=builder.version(),
+            progress=progress_of(report, "stage"),
+        )
+    except UnresolvedImages as error:
+        raise InvalidInput(_by_file([*error.problems, *_misfits(workloads, error.found, environment)])) from error
 
 
 def plan(workloads: Workloads, locked: Locked, environment: Environment, *, application: str, format: str | None = None) -> Plan:  # noqa: A002
@@ -177,7 +210,7 @@ def build(
     (['cmdline', 'initrd', 'kernel'], True)
     """
     environment = environment or Environment()
-    workloads = load(sources, stdin=stdin)
+    workloads = load_for(environment, sources, stdin=stdin)
     builder = ready_builder(environment.builder)
     locked = resolve(workloads, environment, update_base=update_base, report=report)
     planned = plan(workloads, locked, environment, application=application_of(environment, sources, application), format=format)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from attrs import evolve
@@ -35,7 +35,7 @@ def resolve(
 ) -> Locked:
     """Look up every image, in the store first, then in its registry, and lock the base; what registries have is pulled into the store.
 
-    `previous` keeps the base unless `update_base` moves it. Raises `InvalidInput` with a problem for every container whose image cannot
+    `previous` keeps the base unless `update_base` moves it. Raises `UnresolvedImages` with a problem for every container whose image cannot
     be had: ``image-not-found``, ``image-reference-invalid``, ``image-architecture``, ``registry-auth``, ``registry-unreachable``,
     ``registry-failed``; and what `lock_base` raises.
     """
@@ -45,11 +45,29 @@ def resolve(
     return Locked(images=images, base=base, builder=environment.builder, builder_version=builder_version, architecture=ARCHITECTURE)
 
 
-def _images(workloads: Workloads, store: ImageStore, progress: Progress) -> dict[str, LockedImage]:
+class UnresolvedImages(InvalidInput):
+    """Images cannot be had; `found` are the others, as they are written in the manifests."""
+
+    def __init__(self, problems: Iterable[Problem], found: Mapping[str, LockedImage]) -> None:
+        super().__init__(problems)
+        self.found = found
+
+
+def examine(workloads: Workloads, *, store: ImageStore | None = None) -> tuple[dict[str, LockedImage], tuple[Problem, ...]]:
+    """Return the images that are in the store, and what is wrong with the others; registries are asked, but nothing is pulled."""
+    try:
+        return _images(workloads, store or default_store(), None), ()
+    except UnresolvedImages as error:
+        return dict(error.found), error.problems
+
+
+def _images(workloads: Workloads, store: ImageStore, progress: Progress | None) -> dict[str, LockedImage]:
+    """Look up every image; without `progress` nothing is pulled, and what only registries have is left out."""
     places: dict[str, list[Where]] = {}
     for workload in workloads.workloads:
         for container in workload.pod.containers:
-            places.setdefault(container.image, []).append(container.where)
+            if container.image:  # one that could not be read has been complained about already
+                places.setdefault(container.image, []).append(container.where)
     with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
         found = dict(zip(places, pool.map(lambda written: _image(written, store, progress), places), strict=True))
     problems = [
@@ -59,12 +77,13 @@ def _images(workloads: Workloads, store: ImageStore, progress: Progress) -> dict
         for where in places[written]
         for problem in outcome.problems
     ]
+    images = {written: image for written, image in found.items() if isinstance(image, LockedImage)}
     if problems:
-        raise InvalidInput(problems)
-    return {written: image for written, image in found.items() if isinstance(image, LockedImage)}
+        raise UnresolvedImages(problems, images)
+    return images
 
 
-def _image(written: str, store: ImageStore, progress: Progress) -> LockedImage | I2kitError:
+def _image(written: str, store: ImageStore, progress: Progress | None) -> LockedImage | I2kitError | None:
     try:
         reference = parse(written)
         # What somebody imported is meant; what was only pulled may have moved since, unless it is named by its digest.
@@ -84,17 +103,20 @@ def _image(written: str, store: ImageStore, progress: Progress) -> LockedImage |
         return error
 
 
-def _from_registry(reference: Reference, store: ImageStore, progress: Progress) -> LockedImage:
+def _from_registry(reference: Reference, store: ImageStore, progress: Progress | None) -> LockedImage | None:
     stored = store.find(str(reference))
     try:
         remote = skopeo.look_up(reference, ARCHITECTURE)
     except skopeo.RegistryError as error:
         if stored is None or error.problems[0].code != "registry-unreachable" or not store.has(stored.digest):
             raise _told(error) from None
-        progress(f"{error.problems[0].message}; taking {reference} as it was pulled before")
+        if progress:
+            progress(f"{error.problems[0].message}; taking {reference} as it was pulled before")
         return _checked(store, stored, reference)
     if stored is not None and stored.digest == remote.digest and store.has(stored.digest):
         return _checked(store, stored, reference)
+    if not progress:
+        return None
     progress(f"pulling {reference}")
     try:
         with skopeo.pulled(remote) as layout:

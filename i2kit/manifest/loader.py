@@ -10,20 +10,21 @@ from typing import NamedTuple
 from attrs import field, frozen
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from i2kit.errors import InvalidInput, Problem, Where
+from i2kit.errors import Problem, Where
 from i2kit.manifest.deployments import deployment
 from i2kit.manifest.documents import documents
 from i2kit.manifest.kinds import KINDS
-from i2kit.manifest.objects import DEFAULT_NAMESPACE, Key, Objects, config_data, namespace_of, secret_data
+from i2kit.manifest.objects import DEFAULT_NAMESPACE, Key, Objects, Unread, config_data, namespace_of, secret_data
 from i2kit.manifest.page import Page, TooLarge, did_you_mean
 from i2kit.manifest.scalars import NULLS
 from i2kit.manifest.services import Selectable, service
 from i2kit.manifest.simplified import SIMPLIFIED, is_simplified, simplified
 from i2kit.manifest.sources import Source
 from i2kit.manifest.table import Tree
-from i2kit.manifest.workloads import Notice, Service, Workload, Workloads
+from i2kit.manifest.workloads import InvalidManifests, Notice, Service, Workload, Workloads
 
 _SIMPLIFIED = "simplified form"
+_SOURCE = "source"
 
 
 class _Item(NamedTuple):
@@ -38,7 +39,7 @@ class _Reading:
     """What has been read so far.
 
     `unknown` are documents of which it is not even known what they are, `refused` the kinds that were refused: what seems to be missing
-    may stand in them.
+    may stand in them; `unread` are their texts.
     """
 
     problems: list[Problem] = field(factory=list)
@@ -46,6 +47,11 @@ class _Reading:
     items: list[_Item] = field(factory=list)
     unknown: list[str] = field(factory=list)
     refused: list[str] = field(factory=list)
+    unread: list[str] = field(factory=list)
+
+    @property
+    def gaps(self) -> int:
+        return len(self.unknown) + len(self.refused)
 
 
 @contextmanager
@@ -63,11 +69,11 @@ def _without_collector() -> Iterator[None]:
 def load_sources(sources: Sequence[Source], names: Sequence[str], problems: Sequence[Problem]) -> Workloads:
     """Make Workloads of texts. `names` are the sources as the user gave them; `problems` what went wrong on the way to the texts.
 
-    Raises `InvalidInput` with all problems, in the order of the sources.
+    Raises `InvalidManifests` with all problems, in the order of the sources.
     """
     reading = _Reading(problems=list(problems))
     if problems:
-        reading.unknown.append("source")
+        reading.unknown.append(_SOURCE)
     order = {source.name: index for index, source in enumerate(sources)}
     with _without_collector():
         for source in sources:
@@ -79,7 +85,7 @@ def load_sources(sources: Sequence[Source], names: Sequence[str], problems: Sequ
             Problem(code="no-objects", message="there is nothing in the manifests", where=where, expected="at least one object")
         )
     if reading.problems:
-        raise InvalidInput(sorted(reading.problems, key=lambda problem: _place(problem.where, order)))
+        raise InvalidManifests(sorted(reading.problems, key=lambda problem: _place(problem.where, order)), readable=workloads)
     return workloads
 
 
@@ -89,15 +95,29 @@ def _place(where: Where | None, order: dict[str, int]) -> tuple[int, int]:
 
 def _read_source(source: Source, reading: _Reading) -> None:
     before, size, merges = len(reading.problems), len(source.text), "<<" in source.text
+    gaps, read = reading.gaps, list[range]()
     for document in documents(source.text, source.name, reading.problems):
         page = Page(source.name, size, reading.problems, reading.notices, offset=document.offset, merges=merges)
+        known = reading.gaps
         try:
             _read_object(document.root, "", page, reading)
         except TooLarge:
             reading.unknown.append(source.name)
             page.problem("too-large", "aliases make this document too large", document.root.start_mark.line, "", hint="use fewer aliases")
+        if reading.gaps == known:
+            read.append(range(document.root.start_mark.line + document.offset, document.root.end_mark.line + document.offset + 1))
     if any(problem.code == "yaml-syntax" for problem in reading.problems[before:]):
         reading.unknown.append(source.name)
+    if reading.gaps != gaps:
+        reading.unread.append(_without(source.text, read))
+
+
+def _without(text: str, read: Sequence[range]) -> str:
+    """Return the lines of a text that are in no document that could be read."""
+    lines = text.split("\n")
+    for numbers in read:
+        lines[numbers.start : numbers.stop] = [""] * len(lines[numbers.start : numbers.stop])
+    return "\n".join(lines)
 
 
 def _read_object(node: Node, path: str, page: Page, reading: _Reading) -> None:
@@ -243,7 +263,7 @@ def _check_duplicates(reading: _Reading) -> None:
 
 
 def _objects(reading: _Reading) -> Objects:
-    objects = Objects(incomplete=bool(reading.unknown))
+    objects = Objects(unread=_unread(reading))
     for kind, tree in reading.items:
         if kind == "ConfigMap":
             objects.configs.setdefault(_key(tree), config_data(tree))
@@ -255,12 +275,16 @@ def _objects(reading: _Reading) -> Objects:
     return objects
 
 
-def _is_incomplete(reading: _Reading) -> bool:
-    """Whether there may be labels that could not be read."""
-    if reading.unknown or reading.refused:
-        return True
+def _unread(reading: _Reading) -> Unread:
+    """Return what could not be read; of a source that was not there at all nothing is known."""
+    return Unread(text="\n".join(reading.unread), everything=_SOURCE in reading.unknown)
+
+
+def _unread_labels(reading: _Reading) -> Unread:
+    """Return where labels may be that could not be read."""
     templates = [tree.sub("spec").sub("template") for kind, tree in reading.items if kind == "Deployment" and tree.failed]
-    return any("labels" not in template.sub("metadata") for template in templates)
+    unknown = any("labels" not in template.sub("metadata") for template in templates)
+    return Unread(everything=True) if unknown else _unread(reading)
 
 
 def _note_unused(reading: _Reading, objects: Objects) -> None:
@@ -287,7 +311,7 @@ def _tie(reading: _Reading, names: Sequence[str], order: dict[str, int]) -> Work
             workload, balanced = simplified(tree)
             workloads.append(workload)
             services += [balanced] if balanced else []
-    selectable = Selectable(workloads, broken=frozenset(broken), incomplete=_is_incomplete(reading))
+    selectable = Selectable(workloads, broken=frozenset(broken), unread=_unread_labels(reading))
     services += [service(tree, selectable) for kind, tree in reading.items if kind == "Service"]
     _note_unused(reading, objects)
     used = tuple(found for key, found in objects.secrets.items() if key in objects.used_secrets)

@@ -40,15 +40,31 @@ class ConfigData:
 
 
 @frozen(kw_only=True)
+class Unread:
+    """What of the manifests could not be read: its text, or `everything` where not even that is known."""
+
+    text: str = ""
+    everything: bool = False
+
+    def may_hold(self, *words: str) -> bool:
+        """Whether what seems to be missing may stand there: then it must not be called missing.
+
+        >>> Unread(text="metadata: {name: db").may_hold("db"), Unread(text="metadata: {name: db").may_hold("cache")
+        (True, False)
+        """
+        return self.everything or (bool(self.text) and all(word in self.text for word in words))
+
+
+@frozen(kw_only=True)
 class Objects:
-    """What Pods may refer to. With `incomplete`, some document could not be read, so what is missing may stand there.
+    """What Pods may refer to, as far as it could be read.
 
     `failed` are kind, namespace and name of those that could not be read whole; `used_configs` and `used_secrets` note what was looked up.
     """
 
     configs: dict[Key, ConfigData] = field(factory=dict)
     secrets: dict[Key, SecretData] = field(factory=dict)
-    incomplete: bool = False
+    unread: Unread = Unread()
     failed: set[tuple[str, str, str]] = field(factory=set)
     used_configs: set[Key] = field(factory=set)
     used_secrets: set[Key] = field(factory=set)
@@ -69,7 +85,7 @@ class Objects:
         used.add(key)
         if key in known:
             return known[key]
-        if not reference.get("optional") and not self.incomplete:
+        if not reference.get("optional") and not self.unread.may_hold(name):
             elsewhere = sorted(space for space, other in known if other == name)
             hint = f"there is one in namespace {elsewhere[0]}" if elsewhere else did_you_mean(name, (n for s, n in known if s == namespace))
             reference.problem(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from i2kit.errors import Where
 from i2kit.manifest.environs import environment
 from i2kit.manifest.objects import Objects
 from i2kit.manifest.page import did_you_mean
@@ -99,7 +100,14 @@ def _resources(container: Tree) -> Resources:
         memory_limit=limits.get("memory"),
         cpu_request=requests.get("cpu"),
         cpu_limit=limits.get("cpu"),
+        memory_where=_counts("memory", limits, requests),
+        cpu_where=_counts("cpu", limits, requests),
     )
+
+
+def _counts(name: str, limits: Tree, requests: Tree) -> Where | None:
+    """Return the place of the limit, else of the request."""
+    return next((tree.where(name) for tree in (limits, requests) if name in tree), None)
 
 
 _NO_RESOURCES = Resources()

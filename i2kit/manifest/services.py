@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from i2kit.manifest.objects import namespace_of
+from i2kit.manifest.objects import Unread, namespace_of
 from i2kit.manifest.page import did_you_mean
 from i2kit.manifest.table import Tree
 from i2kit.manifest.workloads import Service, ServicePort, Workload
@@ -16,11 +16,11 @@ from i2kit.resources import HEALTH_PORT
 class Selectable:
     """The workloads that Services may select, found by label without looking at each one.
 
-    With `incomplete`, some workload could not be read, so a Service that selects nothing may still be right.
+    Where some workload could not be read, a Service that selects nothing may still be right: `unread` tells.
     """
 
-    def __init__(self, workloads: Iterable[Workload], *, broken: frozenset[tuple[str, str]], incomplete: bool) -> None:
-        self.incomplete = incomplete
+    def __init__(self, workloads: Iterable[Workload], *, broken: frozenset[tuple[str, str]], unread: Unread) -> None:
+        self.unread = unread
         self.broken = broken
         self._values: dict[tuple[str, str], list[str]] = defaultdict(list)
         self._by_label: dict[tuple[str, str, str], list[Workload]] = defaultdict(list)
@@ -69,7 +69,7 @@ def _selected(spec: Tree, namespace: str, selectable: Selectable) -> list[Worklo
             )
         return []
     found = selectable.select(namespace, selector)
-    if not found and not selectable.incomplete and not spec.broken("selector"):
+    if not found and not selectable.unread.may_hold(*selector.values()) and not spec.broken("selector"):
         shown = ", ".join(f"{key}={value}" for key, value in selector.items())
         spec.problem(
             "selects-nothing",

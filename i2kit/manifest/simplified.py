@@ -9,7 +9,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode
 
 from i2kit.manifest import scalars, syntax
 from i2kit.manifest.fieldtypes import Integer, ListOf, Text
-from i2kit.manifest.objects import DEFAULT_NAMESPACE, Objects
+from i2kit.manifest.objects import DEFAULT_NAMESPACE, Objects, Unread
 from i2kit.manifest.page import INVALID, Page
 from i2kit.manifest.podfields import CONTAINER_ROWS, NAME, PORT, PROTOCOL
 from i2kit.manifest.pods import containers
@@ -92,7 +92,7 @@ def simplified(tree: Tree) -> tuple[Workload, Service | None]:
         name=name,
         namespace=DEFAULT_NAMESPACE,
         replicas=tree.get("replicas", 1),
-        pod=Pod(containers=containers(tree, DEFAULT_NAMESPACE, Objects(incomplete=True), {}), labels={"app": name}),
+        pod=Pod(containers=containers(tree, DEFAULT_NAMESPACE, Objects(unread=Unread(everything=True)), {}), labels={"app": name}),
         where=tree.where("name"),
     )
     published = [port for one in trees for port in one.get("ports") or () if "port" in port]

@@ -6,11 +6,12 @@ are kept apart in `Workloads.secrets`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 from attrs import field, frozen
 
-from i2kit.errors import Where
+from i2kit.errors import InvalidInput, Problem, Where
 
 
 class SecretValue:
@@ -125,12 +126,17 @@ class Port:
 
 @frozen(kw_only=True)
 class Resources:
-    """Requests and limits; memory in bytes, cpu in thousandths of a core; None where not given."""
+    """Requests and limits; memory in bytes, cpu in thousandths of a core; None where not given.
+
+    `memory_where` and `cpu_where` are the places of what counts: the limit, else the request.
+    """
 
     memory_request: int | None = None
     memory_limit: int | None = None
     cpu_request: int | None = None
     cpu_limit: int | None = None
+    memory_where: Where | None = field(default=None, eq=False, repr=False)
+    cpu_where: Where | None = field(default=None, eq=False, repr=False)
 
 
 @frozen(kw_only=True)
@@ -281,3 +287,11 @@ class Workloads:
     secrets: tuple[SecretData, ...] = ()
     notices: tuple[Notice, ...] = ()
     sources: tuple[str, ...] = ()
+
+
+class InvalidManifests(InvalidInput):
+    """Manifests are wrong; `readable` is what could be read all the same, so that the rest of it can be looked at in the same run."""
+
+    def __init__(self, problems: Iterable[Problem], readable: Workloads) -> None:
+        super().__init__(problems)
+        self.readable = readable

@@ -36,5 +36,6 @@ def _plain(value: Any) -> Any:
     if not attrs.has(type(value)):
         return value
     fields = {field.name: (getattr(value, field.name), field.default) for field in attrs.fields(type(value))}
-    shown = {name: _plain(item) for name, (item, default) in fields.items() if item != default and item not in ((), {}, None)}
+    said = {name: pair for name, pair in fields.items() if not name.endswith("_where")}
+    shown = {name: _plain(item) for name, (item, default) in said.items() if item != default and item not in ((), {}, None)}
     return {type(value).__name__: shown} if type(value).__name__.startswith(("Env", "Http", "Tcp", "Exec", "Config", "Secret")) else shown
