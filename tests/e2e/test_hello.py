@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from conftest import Machine, fetch, until
@@ -25,14 +27,15 @@ def footprint(machine: Machine) -> dict[str, set[str]]:
 
 
 def _footprint(machine: Machine) -> dict[str, set[str]]:
-    ours = [line for line in _lines("ps", "-ww", "-eo", "args") if str(machine.home) in line and "pytest" not in line]
+    """What there is of this user's; other tests may run beside this one."""
+    ours = [line for line in _lines("ps", "-ww", "-eo", "pid=,args=") if str(machine.home) in line and "pytest" not in line]
+    pids = {line.split()[0] for line in ours}
     return {
-        "processes": set(ours),
-        "namespaces": set(_lines("ip", "netns", "list")),
-        "mounts": set(Path("/proc/self/mounts").read_text().splitlines()),
+        "processes": {line.split(None, 1)[1] for line in ours},
+        # A namespace lives by a process inside or by a mount.
+        "mounts": {line for line in Path("/proc/self/mounts").read_text().splitlines() if str(machine.home) in line},
         "files": {str(path) for folder in ("state", "run") for path in (machine.home / folder).rglob("*")},
-        "ports": {" ".join(line.split()[:4]) for line in _lines("ss", "-Hltn")},
-        "links": {line.split(":")[1] for line in _lines("ip", "-o", "link")},
+        "ports": {line for line in _lines("ss", "-Hltnp") if pids & set(re.findall(r"pid=(\d+)", line))},
     }
 
 
@@ -156,6 +159,11 @@ def test_bad_manifests_touch_nothing(machine: Machine, hello: str) -> None:
 
 
 def test_destroy_leaves_nothing_behind(machine: Machine, hello: str, footprint: dict[str, set[str]]) -> None:
+    port = urlsplit(endpoint(machine, hello)).port
+    while_it_runs = _footprint(machine)
+    assert all(while_it_runs[kind] - footprint[kind] for kind in footprint), "the comparison does not see what runs"
     machine.run("destroy", "-f", hello)
     assert _footprint(machine) == footprint
-    assert "nothing" in machine.run("destroy", "-f", hello) or _footprint(machine) == footprint
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port or 0), 5)
+    machine.run("destroy", "-f", hello)
