@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TextIO
@@ -67,7 +67,8 @@ def load_for(environment: Environment, sources: Sequence[Source], *, stdin: Text
         return load(sources, stdin=stdin)
     except InvalidManifests as error:
         found, missing = examine(error.readable)
-        raise InvalidInput(_by_file([*error.problems, *missing, *_misfits(error.readable, found, environment)])) from error
+        misfits = _misfits(error.readable, found, environment)
+        raise InvalidInput(_by_file([*error.problems, *missing, *misfits], error.files)) from error
 
 
 def _misfits(workloads: Workloads, images: Mapping[str, LockedImage], environment: Environment) -> Sequence[Problem]:
@@ -79,10 +80,10 @@ def _misfits(workloads: Workloads, images: Mapping[str, LockedImage], environmen
         return error.problems
 
 
-def _by_file(problems: Sequence[Problem]) -> list[Problem]:
-    """Sort problems by line within their files, files in the order in which they come."""
-    files = list(dict.fromkeys(one.where.file for one in problems if one.where))
-    return sorted(problems, key=lambda one: (files.index(one.where.file), one.where.line or 0) if one.where else (-1, 0))
+def _by_file(problems: Sequence[Problem], files: Iterable[str]) -> list[Problem]:
+    """Sort problems by line within their files; those without a place, or with one elsewhere, come first."""
+    order = {name: index for index, name in enumerate(dict.fromkeys(files))}
+    return sorted(problems, key=lambda one: (order.get(one.where.file, -1), one.where.line or 0) if one.where else (-1, 0))
 
 
 def default_application(sources: Sequence[Source]) -> str:
@@ -133,7 +134,8 @@ def resolve(
             progress=progress_of(report, "stage"),
         )
     except UnresolvedImages as error:
-        raise InvalidInput(_by_file([*error.problems, *_misfits(workloads, error.found, environment)])) from error
+        misfits = _misfits(workloads, error.found, environment)
+        raise InvalidInput(_by_file([*error.problems, *misfits], [one.where.file for one in workloads.workloads])) from error
 
 
 def plan(workloads: Workloads, locked: Locked, environment: Environment, *, application: str, format: str | None = None) -> Plan:  # noqa: A002

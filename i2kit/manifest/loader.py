@@ -85,7 +85,8 @@ def load_sources(sources: Sequence[Source], names: Sequence[str], problems: Sequ
             Problem(code="no-objects", message="there is nothing in the manifests", where=where, expected="at least one object")
         )
     if reading.problems:
-        raise InvalidManifests(sorted(reading.problems, key=lambda problem: _place(problem.where, order)), readable=workloads)
+        found = sorted(reading.problems, key=lambda problem: _place(problem.where, order))
+        raise InvalidManifests(found, readable=workloads, files=tuple(order))
     return workloads
 
 

@@ -6,7 +6,7 @@ are kept apart in `Workloads.secrets`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from attrs import field, frozen
@@ -290,8 +290,12 @@ class Workloads:
 
 
 class InvalidManifests(InvalidInput):
-    """Manifests are wrong; `readable` is what could be read all the same, so that the rest of it can be looked at in the same run."""
+    """Manifests are wrong; `readable` is what could be read all the same, so that the rest of it can be looked at in the same run.
 
-    def __init__(self, problems: Iterable[Problem], readable: Workloads) -> None:
+    `files` are what places call the sources, in their order.
+    """
+
+    def __init__(self, problems: Iterable[Problem], *, readable: Workloads, files: Sequence[str]) -> None:
         super().__init__(problems)
         self.readable = readable
+        self.files = tuple(files)
