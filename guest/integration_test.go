@@ -176,7 +176,7 @@ func TestMemoryBeyondTheLimitKillsTheContainer(t *testing.T) {
 func TestProbesMakeThePodReadyAndUnready(t *testing.T) {
 	needHost(t)
 	fast := func(p probeSpec) *probeSpec {
-		p.PeriodSeconds, p.FailureThreshold = 1, 1
+		p.PeriodSeconds, p.FailureThreshold = 1, max(p.FailureThreshold, 1)
 		return &p
 	}
 	h := startHost(t, podOn{
