@@ -257,12 +257,14 @@ class Supervisor:
 def processes(folders: Folders) -> dict[int, str]:
     """Return the processes of an environment with the start time of each, found by what they carry, not by what was written down."""
     mark = f"{OWNER}={folders.state}".encode()
+    here = Path("/").stat()
     found = {}
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
         with suppress(OSError):
-            if mark in (entry / "environ").read_bytes().split(b"\0"):
+            # In a container on this machine, the same path is another folder.
+            if mark in (entry / "environ").read_bytes().split(b"\0") and os.path.samestat((entry / "root").stat(), here):
                 found[int(entry.name)] = (entry / "stat").read_text().rpartition(")")[2].split()[19]
     return found
 

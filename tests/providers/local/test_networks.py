@@ -19,7 +19,7 @@ from i2kit.resources import Backend, Balancer
 from i2kit.testing.samples import Samples
 from i2kit_local.netns import BRIDGE_ADDRESS, Namespace
 from i2kit_local.state import GroupState, Member
-from i2kit_local.supervisor import processes
+from i2kit_local.supervisor import OWNER, processes
 
 from .conftest import Bed
 
@@ -189,6 +189,26 @@ def test_an_environment_of_the_same_name_elsewhere_is_not_disturbed(
     with pytest.raises(ProviderError, match="uses"):
         twin.apply("create", samples(twin).network())
     assert not bed.driver.observe().resources[0].faults
+
+
+def test_what_runs_under_another_root_is_not_disturbed(bed: Bed, tmp_path: Path) -> None:
+    """A container on this machine has its environment at the same path."""
+    busybox = shutil.which("busybox")
+    if busybox is None:
+        pytest.skip("busybox is not installed")
+    shutil.copy(busybox, tmp_path / "busybox")
+    command = ["chroot", str(tmp_path), "/busybox", "sh", "-c", "echo up; exec /busybox sleep 600"]
+    with subprocess.Popen(
+        command, env={"PATH": os.environ["PATH"], OWNER: str(bed.region.folders.state)}, stdout=subprocess.PIPE
+    ) as stranger:
+        try:
+            assert stranger.stdout is not None
+            assert stranger.stdout.readline() == b"up\n"
+            bed.apply("create", samples(bed).network())
+            bed.apply("delete", samples(bed).network())
+            assert stranger.poll() is None
+        finally:
+            stranger.kill()
 
 
 def test_an_environment_is_found_whoever_asks(bed: Bed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
