@@ -17,7 +17,7 @@ from i2kit.errors import (
 from i2kit.events import Event
 from i2kit.graph import graph
 from i2kit.hookspecs import hookimpl
-from i2kit.operations import DeployOptions, Preview, applications, apply, deploy, destroy, logs, preview, status
+from i2kit.operations import DeployOptions, Preview, apply, deploy, destroy, preview
 from i2kit.stages import (
     BuiltImage,
     application_of,
@@ -31,6 +31,7 @@ from i2kit.stages import (
     providers,
     resolve,
 )
+from i2kit.views import applications, logs, status
 from i2kit.wire import from_data, to_data
 
 __all__ = [

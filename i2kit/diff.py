@@ -179,10 +179,18 @@ def _gates(resource: Resource, seen: ObservedResource | None, sides: _Sides) -> 
         return ()
     backends = [f"InstanceGroup/{backend.group}" for backend in resource.backends]
     if seen is None:
-        groups = [(name, sides.desired.get(name)) for name in backends]
-        return tuple(name for name, group in groups if isinstance(group, InstanceGroup) and sides.others(group))
+        return tuple(name for name in backends if _has_elders(name, sides))
     known = {f"InstanceGroup/{backend.group}" for backend in seen.resource.backends} if isinstance(seen.resource, Balancer) else set()
+    if not known & sides.seen.keys():
+        # It is in front of nothing, as after a first deploy that failed.
+        return tuple(name for name in backends if name not in known and _has_elders(name, sides))
     return tuple(name for name in backends if name not in known)
+
+
+def _has_elders(name: str, sides: _Sides) -> bool:
+    """Whether there are older groups of the workload that a planned group is of."""
+    group = sides.desired.get(name)
+    return isinstance(group, InstanceGroup) and bool(sides.others(group))
 
 
 def _surplus(sides: _Sides, observed: Observed, kept: frozenset[str]) -> list[ObservedResource]:

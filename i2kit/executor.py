@@ -7,6 +7,7 @@ by are ready; what depends on a failure is skipped, everything else goes on.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -57,6 +58,7 @@ class _Context:
     tools: Tools
     report: Report
     cancel: Cancel
+    abandoned: Cancel
     deadline: float
 
     def secret(self, name: str) -> Mapping[str, SecretValue]:
@@ -73,7 +75,7 @@ class _Context:
         self.report(Event(kind="progress", key=self.change.key, message=message))
 
     def check(self) -> None:
-        if self.cancel.is_set():
+        if self.cancel.is_set() or self.abandoned.is_set():
             raise Interrupted.of("interrupted", f"{self.change.action} {self.change.key} was interrupted")
         if time.monotonic() > self.deadline:
             raise ProviderError.of(
@@ -155,6 +157,7 @@ class _Executor:
         self._released = released
         self._report = report
         self._cancel = cancel
+        self._abandoned = threading.Event()
         self._pool = ThreadPoolExecutor(tools.concurrency, thread_name_prefix="i2kit-apply")
         self._watchers = ThreadPoolExecutor(4, thread_name_prefix="i2kit-watch")
 
@@ -168,7 +171,9 @@ class _Executor:
             while run.busy and not (self._cancel.is_set() and not run.running):
                 self._turn(run)
         finally:
-            # After an error or a second Ctrl-C nobody waits for calls that are still under way: running again completes them.
+            # After an error or a second Ctrl-C nobody waits for calls that are still under way: running again completes them. They stop
+            # where they can: a run that was displaced must not go on beside the one that displaced it.
+            self._abandoned.set()
             self._pool.shutdown(wait=False, cancel_futures=True)
             self._watchers.shutdown(wait=False, cancel_futures=True)
         return self._outcome(run, changes)
@@ -190,7 +195,8 @@ class _Executor:
             self._skip_dependents(run)
             self._start(run)
             self._look(run)
-            self._journal.renew(sorted(run.applied), sorted(run.running.values()))
+        # Also while a run that is to stop finishes its steps: it holds the application until then.
+        self._journal.renew(sorted(run.applied), sorted(run.running.values()))
         futures: list[Future[Any]] = [*run.running, *run.looks]
         if futures:
             wait(futures, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
@@ -221,6 +227,7 @@ class _Executor:
             tools=self._tools,
             report=self._report,
             cancel=self._cancel,
+            abandoned=self._abandoned,
             deadline=start + self._tools.change_seconds,
         )
         try:

@@ -1,10 +1,9 @@
-"""The verbs that go the whole way: preview, deploy, destroy; and those that look: status, logs."""
+"""The verbs that go the whole way: preview, deploy, destroy."""
 
 from __future__ import annotations
 
-import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from typing import TextIO
 
@@ -12,19 +11,18 @@ from attrs import frozen
 
 from i2kit import executor, planner
 from i2kit.diff import diff as diff_resources
-from i2kit.driver import Artefact, Driver, LogLine
+from i2kit.driver import Artefact, Driver
 from i2kit.environment import Environment
 from i2kit.errors import I2kitError, InvalidInput, Problem
 from i2kit.events import Cancel, Event, Report, silent
 from i2kit.images.builder import BuildRequest
-from i2kit.manifest.workloads import SecretValue, Workloads
+from i2kit.manifest.workloads import SecretValue, Workload, Workloads
 from i2kit.names import mark_value
-from i2kit.plan import Change, Changes, Observed, Outcome, Plan, Status
+from i2kit.plan import Change, Changes, Observed, Outcome, Plan
 from i2kit.records import Entry, Journal, decode, last_release
 from i2kit.registry import Registry
 from i2kit.resources import Image, InstanceGroup, Resource, Secret, key
 from i2kit.stages import Source, application_of, connect, diff, load, load_for, plan, ready_builder, resolve, target
-from i2kit.status import status_of
 
 
 @frozen(kw_only=True)
@@ -147,6 +145,7 @@ def destroy(
     options: DeployOptions = DeployOptions(),
     report: Report = silent,
     cancel: Cancel | None = None,
+    stdin: TextIO | None = None,
 ) -> Outcome:
     """Remove an application: its groups, balancers, names and secrets, its records, and what of the environment nothing else uses.
 
@@ -167,9 +166,22 @@ def destroy(
     with closing(connect(environment)) as driver:
         goal = target(environment, name)
         if not named:
-            wanted = {(mark_value(one.namespace), mark_value(one.name)) for one in load(sources).workloads}
+            wanted = {(mark_value(one.namespace), mark_value(one.name)) for one in _named_by(sources, stdin, goal.application)}
             _refuse_foreign(driver.observe(), goal.application, wanted, named=False)
         return _remove(driver, goal, options, report, cancel or threading.Event())
+
+
+def _named_by(sources: Sequence[Source], stdin: TextIO | None, application: str) -> Sequence[Workload]:
+    """Return the workloads of the manifests that name an application; where they are broken, say that its name is enough."""
+    try:
+        return load(sources, stdin=stdin).workloads
+    except InvalidInput as error:
+        advice = Problem(
+            code="unchecked-application",
+            message=f"whether {application!r} is the application of these manifests cannot be told, because they cannot be read",
+            hint=f"to remove it all the same, name it: `i2kit destroy -a {application}`",
+        )
+        raise InvalidInput([*error.problems, advice]) from error
 
 
 def _remove(driver: Driver, goal: planner.Target, options: DeployOptions, report: Report, cancel: Cancel) -> Outcome:
@@ -192,73 +204,6 @@ def _remove(driver: Driver, goal: planner.Target, options: DeployOptions, report
     else:
         journal.end([one.key for one in outcome.changes if one.result == "done"], "destroy was not finished")
     return outcome
-
-
-def applications(environment: Environment) -> tuple[str, ...]:
-    """Return the names of the applications in the environment."""
-    with closing(connect(environment)) as driver:
-        return tuple(driver.applications())
-
-
-def status(environment: Environment, application: str) -> Status:
-    """Return how an application is doing, seen at the real thing.
-
-    >>> import i2kit
-    >>> i2kit.deploy(["examples/hello"], environment=environment).ok
-    True
-    >>> hello = i2kit.status(environment, "hello").workloads[0]
-    >>> hello.desired, hello.ready
-    (2, 2)
-    """
-    with closing(connect(environment)) as driver:
-        name = mark_value(application)
-        entries = [decode(record) for record in driver.records(name)]
-        wanted = entries[-1] if entries and entries[-1].plan else last_release(entries)
-        return status_of(
-            driver.observe(),
-            wanted.plan if wanted else None,
-            environment=environment.name,
-            application=name,
-            provider=environment.provider,
-        )
-
-
-def logs(
-    environment: Environment,
-    application: str,
-    *,
-    workload: str | None = None,
-    tail: int | None = None,
-    follow: bool = False,
-) -> Iterator[LogLine]:
-    """Yield the console lines of an application's instances, of one workload if named; `tail` limits each instance's, `follow` goes on.
-
-    >>> import i2kit
-    >>> i2kit.deploy(["examples/hello"], environment=environment).ok
-    True
-    >>> lines = list(i2kit.logs(environment, "hello", tail=1))
-    """
-    driver = connect(environment)
-    with closing(driver):
-        name = mark_value(application)
-        groups = [
-            one.resource.name
-            for one in driver.observe().resources
-            if isinstance(one.resource, InstanceGroup)
-            and one.resource.mark.application == name
-            and workload in (None, one.resource.mark.workload)
-        ]
-        if not groups:
-            raise I2kitError.of(
-                "no-such-workload",
-                f"application {application!r} has no running workload" + (f" {workload!r}" if workload else ""),
-                hint="`i2kit status` shows what runs",
-            )
-        if follow and len(groups) > 1:
-            yield from _interleaved([driver.logs(group, tail=tail, follow=True) for group in groups])
-            return
-        for group in groups:
-            yield from driver.logs(group, tail=tail, follow=follow)
 
 
 def _desired(
@@ -317,8 +262,12 @@ def _carry_out(
     journal = Journal(driver, planned.application)
     release = last_release(journal.read())
     _claim(journal, planned, options, report)
-    # What was observed before the claim may have changed since; from here on nobody else changes it.
-    changes = diff(planned, driver.observe())
+    try:
+        # What was observed before the claim may have changed since; from here on nobody else changes it.
+        changes = diff(planned, driver.observe())
+    except I2kitError:
+        journal.withdraw()
+        raise
     released = release.plan.by_key() if release and release.plan else {}
     outcome = executor.apply(
         changes, driver, journal, _tools(registry, planned, workloads, options), released=released, report=report, cancel=cancel
@@ -338,7 +287,7 @@ def _claim(journal: Journal, planned: Plan, options: DeployOptions, report: Repo
 
 
 def _surplus(driver: Driver, goal: planner.Target) -> tuple[Change, ...]:
-    """Return the deletes that remove the application; images that other applications' records name stay."""
+    """Return the deletes that remove the application; what other applications' records name of what all share stays."""
     own = goal.application
     kept = {
         key(resource)
@@ -346,7 +295,7 @@ def _surplus(driver: Driver, goal: planner.Target) -> tuple[Change, ...]:
         if other != own
         for record in driver.records(other)
         for resource in (getattr(decode(record).plan, "resources", ()))
-        if isinstance(resource, Image)
+        if not resource.mark.application
     }
     return diff_resources(planner.empty(goal), driver.observe(), kept=frozenset(kept)).changes
 
@@ -378,17 +327,3 @@ def secret_values(planned: Plan, workloads: Workloads) -> dict[str, Mapping[str,
         for one in planned.resources
         if isinstance(one, Secret) and (one.mark.namespace, one.secret) in values
     }
-
-
-def _interleaved(streams: Sequence[Iterator[LogLine]]) -> Iterator[LogLine]:
-    """Yield from several endless streams as their lines come."""
-    lines: queue.Queue[LogLine] = queue.Queue(maxsize=1000)
-
-    def pump(stream: Iterator[LogLine]) -> None:
-        for line in stream:
-            lines.put(line)
-
-    for stream in streams:
-        threading.Thread(target=pump, args=(stream,), daemon=True).start()
-    while True:
-        yield lines.get()

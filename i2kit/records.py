@@ -200,6 +200,12 @@ class Journal:
         self._append("end", done=tuple(done), message=message)
         self._tidy()
 
+    def withdraw(self) -> None:
+        """Take the claim back: nothing was changed, and what the records say is what they said before."""
+        claim = self._next - 1
+        self._driver.remove_record(self._application, claim)
+        del self._records[claim]
+
     def remove_all(self) -> None:
         """Remove every record, this run's claim last: a run that dies midway still holds the application."""
         for number in sorted(self._records):

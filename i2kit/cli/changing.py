@@ -70,6 +70,7 @@ def destroy(session: Session) -> ExitCode:
                 options=options,
                 report=report,
                 cancel=session.cancel,
+                stdin=sys.stdin,
             )
         outcomes.append(outcome)
         if arguments.output == "table":
@@ -92,6 +93,9 @@ def _doomed(session: Session) -> tuple[str, ...]:
     if arguments.application or session.files:
         raise UsageError("--all and the name of one application do not go together", arguments.program)
     known = tuple(session.api.applications(session.environment))
+    if not known and session.api.observe(session.environment).resources:
+        # Whatever application is removed, what no other one uses of the environment goes with it.
+        return (session.environment.name,)
     if known and not arguments.yes and sys.stdin.isatty() and session.messages.terminal:
         session.messages.say(f"This removes {', '.join(known)} from environment {session.environment.name}. Type yes to go on:")
         if sys.stdin.readline().strip() != "yes":

@@ -82,7 +82,9 @@ def _kvm_works(kernel: Path) -> bool:
     cmdline = ("-append", "console=ttyS0 panic=-1")
     command = [program("qemu-system-x86_64"), *_KVM, *_BARE, "-m", "128M", "-kernel", str(kernel), *cmdline, "-serial", "stdio"]
     try:
-        result = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=_PROBE_SECONDS)
+        result = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=_PROBE_SECONDS, start_new_session=True
+        )
     except subprocess.TimeoutExpired:
         return False
     return result.returncode == 0 and b"Kernel panic - not syncing" in result.stdout

@@ -175,7 +175,8 @@ def _let_through() -> None:
 
 
 def _run(argv: Sequence[str], text: str = "") -> str:
-    result = subprocess.run(argv, input=text, capture_output=True, text=True, check=False)
+    # Of a session of its own: Ctrl-C is for the command, which finishes its step.
+    result = subprocess.run(argv, input=text, capture_output=True, text=True, check=False, start_new_session=True)
     if result.returncode:
         raise ProviderError.of("namespace", f"{' '.join(argv)} failed: {result.stderr.strip()}")
     return result.stdout

@@ -178,6 +178,8 @@ class Supervisor:
             check=False,
             cwd="/",
             umask=0o077,
+            # Ctrl-C is for the command: what it started is to finish its step.
+            start_new_session=True,
             # Nothing of the user's own environment, where credentials may be, goes to what outlives the command.
             env={"PATH": search_path(), "LANG": "C.UTF-8", "HOME": "/", OWNER: str(self._folders.state)},
         )

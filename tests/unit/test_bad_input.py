@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
+from runs import memory
 
 import i2kit
-from i2kit import stages
+from i2kit import operations, stages
 from i2kit.environment import Environment
 from i2kit.errors import InvalidInput, Problem
 from i2kit.images import resolve, skopeo
@@ -101,3 +103,19 @@ def test_looking_for_what_is_wrong_pulls_nothing(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(skopeo, "pulled", pulled)
     (tmp_path / "huge.yaml").write_text(ENOUGH["huge.yaml"])
     assert resolve.examine(i2kit.load([tmp_path])) == ({}, ())
+
+
+def test_destroy_by_broken_manifests_says_that_the_name_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "shop.yaml").write_text(ENOUGH["broken.yaml"])
+    monkeypatch.setattr(operations, "connect", lambda _environment: memory())
+    with pytest.raises(InvalidInput) as caught:
+        i2kit.destroy([tmp_path / "shop.yaml"], environment=Environment())
+    assert [one.code for one in caught.value.problems] == ["yaml-syntax", "unchecked-application"]
+    assert "i2kit destroy -a shop" in caught.value.problems[-1].hint
+
+
+def test_destroy_reads_manifests_from_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(operations, "connect", lambda _environment: memory())
+    paper = io.StringIO("{name: web, containers: [{image: 'web:1'}]}")
+    assert i2kit.destroy(["-"], environment=Environment(), stdin=paper).ok
+    assert paper.read() == ""

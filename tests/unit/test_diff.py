@@ -69,6 +69,13 @@ def test_a_new_revision_serves_before_the_balancer_moves_and_the_old_group_goes(
     assert delete.reason == f"replaced by {create.resource.name}"
 
 
+def test_a_balancer_in_front_of_nothing_does_not_wait() -> None:
+    failed, new = planned(), planned(env=(EnvValue(name="A", value="1"),))
+    left = tuple(one for one in seen(failed).resources if not isinstance(one.resource, InstanceGroup))
+    (balancer,) = [change for change in diff(new, Observed(resources=left)).pending if isinstance(change.resource, Balancer)]
+    assert (balancer.action, balancer.gates) == ("update", ())
+
+
 def test_destroy_deletes_users_before_what_they_use() -> None:
     goal = target()
     changes = diff(empty(goal), seen(planned())).changes

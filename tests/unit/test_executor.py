@@ -13,15 +13,15 @@ from i2kit_memory.driver import MemoryDriver
 from i2kit_memory.region import Region
 from runs import SAMPLES, Run, dead_process, groups, keys, memory, registry_of
 
-from i2kit import executor
+from i2kit import executor, records
 from i2kit.driver import Context, LogLine
-from i2kit.errors import ExitCode, Held, InvalidInput, ProviderError
+from i2kit.errors import ExitCode, Held, Interrupted, InvalidInput, ProviderError
 from i2kit.events import Event
 from i2kit.hookspecs import hookimpl
 from i2kit.operations import DeployOptions
 from i2kit.plan import Change, GroupHealth, Outcome, Plan
 from i2kit.records import Journal, decode, this_process
-from i2kit.resources import InstanceGroup, key
+from i2kit.resources import InstanceGroup, Resource, key
 from i2kit.testing.kill_points import KillPoints
 
 
@@ -459,6 +459,83 @@ def test_a_cancel_ends_the_wait_for_a_group(run: Run, region: Region) -> None:
     outcome = evolve(run, cancel=cancel, report=report).deploy(SAMPLES.plan(*SAMPLES.workload()))
     assert outcome.interrupted
     assert groups(run.driver.observe()) == {group_of(web()).name: 1}
+
+
+def test_the_lease_is_renewed_while_a_run_that_is_to_stop_finishes_its_step(
+    run: Run, region: Region, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(records, "RENEW_SECONDS", 0.0)
+    driver, cancel, renewed = Watched(region), threading.Event(), threading.Semaphore(0)
+    append = driver.append_record
+
+    def note(application: str, number: int, body: bytes) -> None:
+        append(application, number, body)
+        if cancel.is_set():
+            renewed.release()
+
+    def look(_change: Change) -> None:
+        cancel.set()
+        # The turn that was under way may append a last time in any case.
+        assert all(renewed.acquire(timeout=10) for _ in range(3))
+
+    driver.append_record, driver.look = note, look  # type: ignore[method-assign]
+    assert evolve(run, driver=driver, cancel=cancel).deploy(web()).interrupted
+
+
+def test_steps_of_a_displaced_run_stop_where_they_can(run: Run, region: Region, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(records, "RENEW_SECONDS", 0.0)
+    displaced, stopped = threading.Event(), threading.Event()
+
+    class Slow(MemoryDriver):
+        def apply(self, change: Change, context: Context) -> None:
+            assert evolve(run, options=DeployOptions(take_over=True)).deploy(web("2")).ok
+            assert displaced.wait(30)
+            try:
+                context.check()
+            except Interrupted:
+                stopped.set()
+                raise
+
+    with pytest.raises(Held):
+        evolve(run, driver=Slow(region), options=DeployOptions()).deploy(SAMPLES.plan(SAMPLES.workload()[0]))
+    displaced.set()
+    assert stopped.wait(30)
+
+
+def test_a_plan_that_cannot_be_applied_leaves_no_claim(run: Run) -> None:
+    mine = web()
+    run.deploy(mine)
+    theirs = evolve(mine, application="theirs", resources=tuple(_given_to("theirs", one) for one in mine.resources))
+    with pytest.raises(InvalidInput, match="name-taken"):
+        run.deploy(theirs)
+    assert run.driver.applications() == [mine.application]
+
+
+def _given_to(application: str, resource: Resource) -> Resource:
+    return evolve(resource, mark=evolve(resource.mark, application=application)) if resource.mark.application else resource
+
+
+def test_what_all_share_stays_for_an_application_that_has_only_begun(run: Run) -> None:
+    first = web()
+    run.deploy(first)
+    begun = Journal(run.driver, "begun")
+    begun.claim(evolve(first, application="begun"))
+    assert run.destroy(first.application).ok
+    assert {one.resource.kind for one in run.driver.observe().resources} == {"Network", "Image"}
+    begun.end((), "failed")
+    assert run.destroy("begun").ok
+    assert run.driver.observe().resources == ()
+
+
+def test_after_a_first_deploy_that_failed_the_next_one_and_destroy_work(run: Run, region: Region) -> None:
+    first, second = web("1"), web("2")
+    region.set_unready(group_of(first).name, "broken")
+    assert not run.deploy(first).ok
+    assert groups(run.driver.observe()) == {}
+    assert run.deploy(second).ok
+    assert backends(run) == {group_of(second).name}
+    assert run.destroy(first.application).ok
+    assert run.driver.observe().resources == ()
 
 
 def test_changes_that_do_not_need_each_other_run_at_once(run: Run, region: Region) -> None:

@@ -20,7 +20,7 @@ from i2kit.errors import InvalidInput, Problem, ProviderError, Where
 from i2kit.events import Event
 from i2kit.graph import graph as draw
 from i2kit.manifest.workloads import Container, Pod, Service, ServicePort, Workload, Workloads
-from i2kit.plan import ChangeOutcome, Outcome, Plan, Status
+from i2kit.plan import ChangeOutcome, Observed, Outcome, Plan, Status
 
 from .sample import BALANCER, CHANGES, DONE, FAILED, GROUP, OBSERVED, PLAN, STATUS
 
@@ -60,6 +60,7 @@ class FakeApi(ModuleType):
         super().__init__("i2kit.api")
         self.calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
         self.known: tuple[str, ...] = ("hello",)
+        self.left = Observed()
         self.answers: dict[str, Any] = {"deploy": DONE, "destroy": DONE, "status": STATUS, "changes": CHANGES}
 
     def called(self, name: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -131,6 +132,7 @@ class FakeApi(ModuleType):
         options: Any = None,
         report: Any = None,
         cancel: Any = None,
+        stdin: Any = None,
     ) -> Outcome:
         return self._note(
             "destroy", sources, environment=environment, application=application, options=options, report=report, cancel=cancel
@@ -138,6 +140,9 @@ class FakeApi(ModuleType):
 
     def applications(self, environment: Environment) -> tuple[str, ...]:
         return self.known
+
+    def observe(self, environment: Environment) -> Observed:
+        return self.left
 
     def status(self, environment: Environment, application: str) -> Status:
         return self._note("status", environment, application)

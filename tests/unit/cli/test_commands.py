@@ -15,6 +15,7 @@ import yaml
 from attrs import evolve
 
 from i2kit.errors import ExitCode, Held, I2kitError, InvalidInput, MissingRequirement, Problem
+from i2kit.plan import Observed, ObservedResource
 from i2kit.registry import ProviderInfo
 
 from .conftest import Ended
@@ -206,6 +207,12 @@ def test_destroying_what_is_not_there_is_fine(i2kit: Run, api: FakeApi) -> None:
     assert i2kit("destroy", "--all").out == "environment local holds no application\n"
 
 
+def test_destroy_all_also_takes_a_network_that_no_application_uses_any_more(i2kit: Run, api: FakeApi) -> None:
+    api.known, api.left = (), Observed(resources=tuple(ObservedResource(resource=one) for one in PLAN.resources))
+    assert i2kit("destroy", "--all").code == ExitCode.OK
+    assert [(arguments, named["application"]) for name, arguments, named in api.calls if name == "destroy"] == [(((),), "local")]
+
+
 class Built:
     def __init__(self, name: str, files: dict[str, Path]) -> None:
         self.name, self.digest, self.format, self.files = name, "0" * 64, "kernel+initrd", files
@@ -325,7 +332,7 @@ def test_the_fake_takes_what_the_library_takes() -> None:
     """What passes here over the fake must not fail over the real thing for want of an argument."""
     real = importlib.import_module("i2kit.api")
     faked = {name for name, value in vars(FakeApi).items() if inspect.isfunction(value) and not name.startswith("_")} - {"called"}
-    assert len(faked) == 14
+    assert len(faked) == 15
     for name in faked:
         expected = {parameter: one.kind for parameter, one in inspect.signature(getattr(real, name)).parameters.items()}
         given = {parameter: one.kind for parameter, one in inspect.signature(getattr(FakeApi, name)).parameters.items()}
