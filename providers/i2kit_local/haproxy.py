@@ -30,6 +30,8 @@ _CUT_SECONDS = 5.0
 # One that takes longer to answer begins as down, and is checked a second later.
 _READY_SECONDS = 0.5
 _RESEND_SECONDS = 1.5
+_SYNC_TRIES = 4
+_SYNC_PAUSE_SECONDS = 0.3
 
 
 class Haproxy:
@@ -92,7 +94,15 @@ class Haproxy:
         elif not self.current(wanted):
             self._reload(wanted)
         self._write(wanted)
-        self._sync_servers(wanted, alive)
+        for attempt in range(_SYNC_TRIES):
+            try:
+                self._sync_servers(wanted, alive)
+                break
+            except ProviderError:
+                # A run that died may have left a reload under way: what the old worker said of its servers is not true of the new one.
+                if attempt == _SYNC_TRIES - 1:
+                    raise
+                time.sleep(_SYNC_PAUSE_SECONDS)
 
     def _answers(self) -> bool:
         return self.states() is not None
