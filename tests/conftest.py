@@ -6,12 +6,17 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 HERE = Path(__file__).parent
 # Quick ones first: what fails in a second should not wait for virtual machines.
 RINGS = ("unit", "property", "docs", "conformance", "providers", "packaging", "e2e")
 
 sys.path.insert(0, str(HERE / "unit"))
+
+# How long an example takes on a busy machine is no property of what is tested.
+settings.register_profile("i2kit", deadline=None)
+settings.load_profile("i2kit")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
