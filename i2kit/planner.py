@@ -15,7 +15,7 @@ from i2kit.capabilities import Capability
 from i2kit.driver import Limits, Provider
 from i2kit.environment import Environment
 from i2kit.errors import InvalidInput, Problem, Where
-from i2kit.images.linuxkit_yaml import DRAIN_SECONDS, linuxkit_yaml, sources
+from i2kit.images.linuxkit_yaml import DRAIN_SECONDS, arguments, linuxkit_yaml, sources
 from i2kit.images.locked import Locked, LockedImage
 from i2kit.manifest.workloads import (
     ConfigVolume,
@@ -207,6 +207,7 @@ def _oversized(workloads: Workloads, images: Mapping[str, LockedImage], target: 
             )
         yield from _tight_limits(workload, images)
         yield from _binary_files(workload)
+        yield from _idle(workload, images)
 
 
 def _greatest(pod: Pod, share: Callable[[Container], int], place: Callable[[Resources], Where | None]) -> Where:
@@ -246,6 +247,17 @@ def _tight_limits(workload: Workload, images: Mapping[str, LockedImage]) -> Iter
                 where=container.resources.memory_where or container.where,
                 expected=f"at least {_LEAST_CONTAINER_BYTES} bytes",
                 hint="raise resources.limits.memory; mind the unit (M, Mi)",
+            )
+
+
+def _idle(workload: Workload, images: Mapping[str, LockedImage]) -> Iterable[Problem]:
+    for container in workload.pod.containers:
+        if container.image in images and not arguments(container, images[container.image]):
+            yield Problem(
+                code="no-command",
+                message=f"container {container.name} has nothing to run: its image names no entrypoint and no command",
+                where=container.where,
+                hint="add command: to the container",
             )
 
 

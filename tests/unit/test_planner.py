@@ -8,7 +8,7 @@ from typing import TypeVar
 import pytest
 import yaml
 from attrs import evolve
-from sample import container, image, locked, secret, service, target, workload, workloads
+from sample import HERE, container, image, locked, secret, service, target, workload, workloads
 
 from i2kit import wire
 from i2kit.capabilities import Level, Support
@@ -174,3 +174,12 @@ def test_containers_of_one_image_share_its_root_file_system_and_the_memory_for_i
 def test_the_user_of_the_image_runs_the_container() -> None:
     document = yaml.safe_load(the(plan(workloads(), locked(**{"hello:1": image(uid=33, gid=34)}), target()), Image).yaml)
     assert (document["services"][0]["uid"], document["services"][0]["gid"]) == (33, 34)
+
+
+def test_a_container_with_nothing_to_run_is_refused() -> None:
+    silent = locked(**{"hello:1": image(entrypoint=(), cmd=())})
+    with pytest.raises(InvalidInput) as caught:
+        plan(workloads(), silent, target())
+    assert [(one.code, one.where) for one in caught.value.problems] == [("no-command", HERE)]
+    told = workload(pod=Pod(containers=(container(command=("/bin/hello",)),)))
+    assert plan(workloads(told), silent, target()).resources
