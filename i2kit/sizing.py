@@ -11,7 +11,13 @@ from i2kit.manifest.workloads import Container, Pod
 MIB = 1 << 20
 
 BASE_OVERHEAD_MIB = 64
-"""What kernel, guest and container runtime take at their peak, measured with an idle container (docs/explanation/sizes.md)."""
+"""What kernel, guest and container runtime take beside containers and their root file systems (docs/explanation/sizes.md)."""
+
+BOOT_OVERHEAD_MIB = 70
+"""What the base takes while the initramfs is unpacked, when the kernel has not yet given its own leftovers back: measured, and 3 to spare.
+
+It also keeps every VM above the 68 MiB below which a PC's firmware works in the memory that a directly booted kernel lies in.
+"""
 
 DEFAULT_CONTAINER_MIB = 64
 """What a container gets that states neither a limit nor a request."""
@@ -52,7 +58,7 @@ def memory_mib(pod: Pod, images: Mapping[str, LockedImage]) -> int:
     """
     packed = sum(ceil(layer.size / MIB) for image in _images(pod, images) for layer in image.layers)
     containers = sum(container_mib(container) for container in pod.containers)
-    return BASE_OVERHEAD_MIB + root_mib(pod, images) + max(containers, packed)
+    return root_mib(pod, images) + max(BASE_OVERHEAD_MIB + containers, BOOT_OVERHEAD_MIB + packed)
 
 
 def cpu_millis(pod: Pod) -> int:
