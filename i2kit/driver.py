@@ -124,11 +124,9 @@ class Driver(Protocol):
 class Provider:
     """What a plug-in registers.
 
-    `formats` are the image formats it boots, the best first. `connect` makes a driver for an environment; `check` lists what is
-    missing on this machine or in the
-    environment's settings, each with the command or change that helps, and touches nothing. `settings` describes the keys that
-    ``provider:`` in environment.yml may have:
-    name -> one sentence.
+    `formats` are the image formats it boots, the best first. `connect` makes a driver for an environment; `check` lists what is missing
+    on this machine or in the environment's settings, each with the command or change that helps, and touches nothing. `settings`
+    describes the keys that ``provider:`` in environment.yml may have: name -> one sentence.
     """
 
     name: str

@@ -1,8 +1,7 @@
 """Changes -> Outcome: the only writer. Parallel, idempotent, resumable, cancellable.
 
-One loop decides and writes the journal; a pool of threads applies changes and looks at groups. A change starts when what it needs
-is applied and the groups it is gated
-by are ready; what depends on a failure is skipped, everything else goes on.
+One loop decides and writes the journal; a pool of threads applies changes and looks at groups. A change starts when what it needs is
+applied and the groups it is gated by are ready; what depends on a failure is skipped, everything else goes on.
 """
 
 from __future__ import annotations
@@ -35,9 +34,8 @@ LOG_LINES = 20
 class Tools:
     """What the executor works with: where images are built, where secrets come from, who watches the changes.
 
-    `secrets` are the values by `Secret` resource name; `before` may refuse a change by raising, `after` hears what became of
-    it. `change_seconds` is the
-    longest that a driver may take over one change.
+    `secrets` are the values by `Secret` resource name; `before` may refuse a change by raising, `after` hears what became of it.
+    `change_seconds` is the longest that a driver may take over one change.
     """
 
     build: Callable[[Image, Callable[[str], None]], Artefact]

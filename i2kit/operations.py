@@ -30,8 +30,7 @@ class DeployOptions:
     """How to deploy.
 
     `update_base` moves the base to the newest packages; `keep_failed` leaves a group that did not become ready for inspection;
-    `take_over` claims an application whose holder
-    cannot be proven dead; `change_seconds` is the longest that one change may take.
+    `take_over` claims an application whose holder cannot be proven dead; `change_seconds` is the longest that one change may take.
     """
 
     update_base: bool = False
@@ -88,9 +87,8 @@ def deploy(
 ) -> Outcome:
     """Make the manifests run: load, resolve, plan, observe, diff, apply.
 
-    Safe to run again at any time, also after a run that was killed. Raises `InvalidInput` before anything is touched, `Held`
-    when another run
-    holds the application.
+    Safe to run again at any time, also after a run that was killed. Raises `InvalidInput` before anything is touched, `Held` when
+    another run holds the application.
 
     >>> import i2kit
     >>> i2kit.deploy(["examples/hello"], environment=environment).ok

@@ -54,9 +54,8 @@ class ObservedResource:
     """A resource that exists, seen at the real thing.
 
     `resource` is what is there in the plan's own terms (so that it can be compared field by field), `faults` what is broken about it,
-    one sentence each (``"dnsmasq is not running"``). `instances` are a group's members, `endpoints` a balancer's URLs that
-    answer from where the
-    command runs.
+    one sentence each (``"dnsmasq is not running"``). `instances` are a group's members, `endpoints` a balancer's URLs that answer from
+    where the command runs.
     """
 
     resource: Resource
@@ -80,10 +79,9 @@ class Observed:
 class Change:
     """One step towards the plan.
 
-    `resource` is what should be (for a delete: what is there). `needs` are keys of changes that must be applied first, `gates`
-    keys of groups whose members
-    must all be ready first (a balancer never moves to a group that does not serve). A group that is `awaited` has to be ready
-    before the run is done.
+    `resource` is what should be (for a delete: what is there). `needs` are keys of changes that must be applied first, `gates` keys of
+    groups whose members must all be ready first (a balancer never moves to a group that does not serve). A group that is `awaited` has
+    to be ready before the run is done.
     """
 
     action: Action

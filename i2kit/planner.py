@@ -93,9 +93,8 @@ class Target:
 def plan(workloads: Workloads, locked: Locked, target: Target, *, secret_key: bytes = b"") -> Plan:
     """Return the plan for `workloads`.
 
-    `secret_key` keys the digests by which versions of Secrets are told apart. Raises `InvalidInput` with every problem at once
-    when something does not fit the
-    provider's capabilities and limits, or a Pod its memory.
+    `secret_key` keys the digests by which versions of Secrets are told apart. Raises `InvalidInput` with every problem at once when
+    something does not fit the provider's capabilities and limits, or a Pod its memory.
     """
     if problems := problems_of(workloads, locked.images, target):
         raise InvalidInput(problems)

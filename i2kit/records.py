@@ -1,8 +1,7 @@
 """Release records: history, intent and lock of an application in one append-only list.
 
 A run claims the application, appends a step before it changes anything more, and ends with a release (all done) or an end (not all
-done). Every append is
-create-only, so of two runs one sees `ConflictingRecord` and stops before it changes anything more.
+done). Every append is create-only, so of two runs one sees `ConflictingRecord` and stops before it changes anything more.
 """
 
 from __future__ import annotations

@@ -24,9 +24,8 @@ class BuildRequest:
 class Builder:
     """What a plug-in registers as an image builder.
 
-    `build` returns files that stay valid until the cache is cleaned, the same files for the same image; raises `BuildError`.
-    `version` is part of the
-    image's identity; `check` lists what is missing on this machine.
+    `build` returns files that stay valid until the cache is cleaned, the same files for the same image; raises `BuildError`. `version`
+    is part of the image's identity; `check` lists what is missing on this machine.
     """
 
     name: str

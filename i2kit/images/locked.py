@@ -35,9 +35,8 @@ class Layer:
 class LockedImage:
     """An OCI image by digest, with what the planner needs of its configuration.
 
-    `reference` is the full name (``docker.io/library/nginx:1``), `unpacked` the sum in bytes of what its merged file system
-    takes in memory.
-    `uid` and `gid` are what `user` means in the image.
+    `reference` is the full name (``docker.io/library/nginx:1``), `unpacked` the sum in bytes of what its merged file system takes in
+    memory. `uid` and `gid` are what `user` means in the image.
     """
 
     reference: str
