@@ -177,7 +177,7 @@ def hello(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hello]:
         patch.setenv("XDG_DATA_HOME", str(scratch / "data"))
         patch.setenv("XDG_CACHE_HOME", str(scratch / "cache"))
         if user_store.is_dir():
-            shutil.copytree(user_store, default_store().root, copy_function=os.link, dirs_exist_ok=True)
+            shutil.copytree(user_store, default_store().root, dirs_exist_ok=True)
         layout = ROOT / "out" / "images" / "hello"
         if not layout.is_dir():
             layout = scratch / "layout"
