@@ -13,8 +13,8 @@ MIB = 1 << 20
 BASE_OVERHEAD_MIB = 64
 """What kernel, guest and container runtime take beside containers and their root file systems (docs/explanation/sizes.md)."""
 
-BOOT_OVERHEAD_MIB = 70
-"""What the base takes while the initramfs is unpacked, when the kernel has not yet given its own leftovers back: measured, and 3 to spare.
+BOOT_OVERHEAD_MIB = 74
+"""What the base takes while the initramfs is unpacked, when the kernel has not yet given its own leftovers back: measured, and 4 to spare.
 
 It also keeps every VM above the 68 MiB below which a PC's firmware works in the memory that a directly booted kernel lies in.
 """
