@@ -184,7 +184,7 @@ def _oversized(workloads: Workloads, images: Mapping[str, LockedImage], target: 
             yield Problem(
                 code="memory-too-large",
                 message=f"a VM of {workload.name} needs {memory} MiB: {containers} for its containers, {root} for their root file systems, "
-                f"{sizing.BASE_OVERHEAD_MIB} for kernel and guest",
+                f"{memory - containers - root} for kernel, guest and boot",
                 where=_greatest(pod, sizing.container_mib, lambda resources: resources.memory_where),
                 expected=f"at most {limits.max_memory_mib} MiB, which provider {target.provider.name} offers",
                 hint="lower resources.limits.memory",
