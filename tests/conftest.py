@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 
@@ -17,6 +18,11 @@ sys.path.insert(0, str(HERE / "unit"))
 # How long an example takes on a busy machine is no property of what is tested.
 settings.register_profile("i2kit", deadline=None)
 settings.load_profile("i2kit")
+
+
+def pytest_configure() -> None:
+    """Take TERM as Ctrl-C: what the tests started is ended in any case."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -7,6 +7,7 @@ import inspect
 import json
 import os
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -311,6 +312,8 @@ class FakeRegistry:
 
 
 def test_doctor_says_what_is_missing_and_what_helps(i2kit: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A module that is first imported while the fake is there would keep it for good.
+    import_module("i2kit.api")
     monkeypatch.setattr("i2kit.registry.Registry", FakeRegistry)
     ended = i2kit("doctor")
     assert (ended.code, ended.out) == (0, "nothing is missing for provider local and builder assembler of environment local\n")
