@@ -7,7 +7,7 @@ SUDO    := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # The local region needs root, and so the image store that is used is root's.
 AS_ROOT := $(SUDO)
 
-PACKAGES := busybox-static ca-certificates crun dnsmasq-base docker-registry gcc haproxy iproute2 libc6-dev make nftables procps \
+PACKAGES := busybox-static ca-certificates crun dnsmasq-base docker-registry gcc graphviz haproxy iproute2 libc6-dev make nftables procps \
             python3 python3-venv qemu-system-x86 skopeo slirp4netns
 
 .DEFAULT_GOAL := help

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +74,19 @@ def machine() -> Iterator[Machine]:
             (home / "leftover.yml").write_text(f"name: {name}\n")
             here_destroy = [sys.executable, "-m", "i2kit.cli", "destroy", "--all", "-e", str(home / "leftover.yml")]
             subprocess.run(here_destroy, env=environment, cwd=ROOT, timeout=300, check=False)
+        _end_what_is_left(str(home))
         shutil.rmtree(home, ignore_errors=True)
+
+
+def _end_what_is_left(home: str) -> None:
+    """End what a destroy that failed has left: no later run would find it."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if home in (folder / "cmdline").read_text(errors="replace"):
+                os.kill(int(folder.name), signal.SIGKILL)
+    for line in Path("/proc/self/mounts").read_text().splitlines():
+        if home in line:
+            subprocess.run(["umount", "--lazy", line.split()[1]], check=False)
 
 
 def fetch(url: str, timeout: float = 5) -> str:
