@@ -30,7 +30,8 @@ class DeployOptions:
     """How to deploy.
 
     `update_base` moves the base to the newest packages; `keep_failed` leaves a group that did not become ready for inspection;
-    `take_over` claims an application whose holder cannot be proven dead; `change_seconds` is the longest that one change may take.
+    `take_over` claims an application whose holder cannot be proven dead; `no_cache` builds every image anew; `change_seconds` is the
+    longest that one change may take.
     """
 
     update_base: bool = False

@@ -103,13 +103,6 @@ class Apt:
         lines = self._cache("depends", "--important", package).splitlines()
         return tuple(line.split()[-1] for line in lines if line.strip().startswith(("Depends:", "|Depends:", "PreDepends:")))
 
-    def closure(self, packages: Sequence[str]) -> tuple[Package, ...]:
-        """Return `packages` and everything they need on an empty system, each in the newest version offered."""
-        printed = self._get("install", "--no-install-recommends", "--print-uris", "-qq", "-y", *packages)
-        # `install` prints MD5 sums only; `download` has SHA-256.
-        files = [match["file"] for line in printed.splitlines() if (match := _URI_LINE.match(line.strip()))]
-        return self.alone([f"{name}={version}" for name, version, _architecture in map(_file_name, files)])
-
     def alone(self, packages: Sequence[str]) -> tuple[Package, ...]:
         """Return `packages` without what they need, each in the newest version offered."""
         return self._packages(self._get("download", "--print-uris", "-qq", *packages))

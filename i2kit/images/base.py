@@ -22,7 +22,7 @@ from i2kit.errors import I2kitError, InvalidInput, MissingRequirement, Problem, 
 from i2kit.images import apt, base_images, oci
 from i2kit.images.folders import locked, written_aside
 from i2kit.images.inspection import locked_image
-from i2kit.images.locked import LockedBase, LockedImage, Package
+from i2kit.images.locked import LockedBase, Package
 from i2kit.images.store import ImageStore, StoredImage
 from i2kit.paths import cache_home
 
@@ -208,8 +208,3 @@ def _modules_size(store: ImageStore, kernel: StoredImage) -> int:
     """Return the bytes that the modules take in memory; the kernel itself never lies in the file system."""
     entries: Any = store.entries(store.manifest(kernel.digest))
     return sum(entry.inode.size for entry in entries if entry.path == "kernel.tar")
-
-
-def is_base_image(image: LockedImage) -> bool:
-    """Whether an image is one of the base's own, which only i2kit makes."""
-    return image.reference.startswith(("docker.io/i2kit/kernel:", "docker.io/i2kit/pod:"))
