@@ -176,8 +176,15 @@ def test_a_secret_is_in_no_command_line_and_no_file_that_others_read(bed: Bed) -
         os.umask(old)
     root = bed.region.folders.state
     assert not [path for path in root.rglob("*") if path.stat().st_mode & 0o077 and not path.is_socket()]
+    looked_at = 0
     for pid in processes(bed.region.folders):
-        assert b"canary" not in Path(f"/proc/{pid}/cmdline").read_bytes() + Path(f"/proc/{pid}/environ").read_bytes()
+        try:
+            shown = Path(f"/proc/{pid}/cmdline").read_bytes() + Path(f"/proc/{pid}/environ").read_bytes()
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # a short-lived one (HAProxy's old worker, a helper) has ended in between
+        assert b"canary" not in shown
+        looked_at += 1
+    assert looked_at >= 3
 
 
 def test_an_environment_of_the_same_name_elsewhere_is_not_disturbed(
