@@ -101,6 +101,15 @@ class ProviderError(I2kitError):
     """A provider's own failure, in the provider's words."""
 
 
+class TransientError(ProviderError):
+    """A failure that passes by itself: throttling, a lost answer, a server that restarts. The call may be made again.
+
+    `retry_after` is how long the provider asked to wait, in seconds; None when it did not say.
+    """
+
+    retry_after: float | None = None
+
+
 class BuildError(I2kitError):
     """An image could not be built."""
 

@@ -7,6 +7,8 @@ from typing import Literal, get_args
 from attrs import field, frozen
 from attrs.validators import ge, in_, instance_of, matches_re
 
+from i2kit.strategy import Scaling
+
 Kind = Literal["Network", "Image", "InstanceGroup", "Balancer", "DnsRecord", "Volume", "Secret"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
@@ -104,6 +106,7 @@ class InstanceGroup:
 
     `cpu_millis` is in thousandths of a core, `memory_mib` the VM's whole memory, the `*_seconds` as in Kubernetes (`drain_seconds`:
     how long a member that is to stop still serves after ``/readyz`` failed). `form` is `replicas` (interchangeable members) or `ordinals`.
+    With `scaling` the provider moves the size between bounds. Members that are not ready are the first to leave a group that shrinks.
     """
 
     name: str
@@ -121,6 +124,7 @@ class InstanceGroup:
     grace_seconds: int = 30
     min_ready_seconds: int = 0
     progress_deadline_seconds: int = 600
+    scaling: Scaling | None = None
     kind: Literal["InstanceGroup"] = "InstanceGroup"
 
     @property
@@ -145,7 +149,10 @@ class BalancerPort:
 
 @frozen(kw_only=True)
 class Backend:
-    """A group behind a balancer, with its share of the traffic."""
+    """A group behind a balancer, with its share of the traffic.
+
+    A group with weight 0 is checked, so that its health is known, and gets no new connections.
+    """
 
     group: str
     weight: int = 100

@@ -12,6 +12,7 @@ from typing import Literal
 from attrs import field, frozen
 
 from i2kit.errors import InvalidInput, Problem, Where
+from i2kit.strategy import Scaling, Strategy
 
 
 class SecretValue:
@@ -229,7 +230,10 @@ class Pod:
 
 @frozen(kw_only=True)
 class Workload:
-    """A Deployment: `replicas` interchangeable VMs of one Pod."""
+    """A Deployment: `replicas` interchangeable VMs of one Pod.
+
+    `scaling` are the bounds of its HorizontalPodAutoscaler; `history_limit` is how many older revisions can be gone back to.
+    """
 
     name: str
     namespace: str
@@ -241,6 +245,9 @@ class Workload:
     annotations: dict[str, str] = field(factory=dict)
     min_ready_seconds: int = 0
     progress_deadline_seconds: int = 600
+    strategy: Strategy = Strategy()
+    scaling: Scaling | None = None
+    history_limit: int = 10
 
 
 @frozen(kw_only=True)
