@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from unittest.mock import patch
 
@@ -59,9 +59,9 @@ def registry_of(cloud: FakeCloud, folder: Path) -> Registry:
 
 @frozen(kw_only=True)
 class Operator:
-    """Runs commands on a cloud, each by the cloud's clock; `driver` is a new one for each command unless given (to kill it, for example).
+    """Runs commands on a cloud, each by the cloud's clock; operators may be at work at once, each in a thread of its own.
 
-    Only one thread at a time may run commands in place of the real parts: operators that work at once share one `in_place`.
+    `driver` is a new one for each command unless given (to kill it, for example).
     """
 
     cloud: FakeCloud
@@ -92,12 +92,50 @@ class Operator:
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """Put the cloud, this operator's driver and process, and a builder of sample images in the place of the real ones."""
-        registry = registry_of(self.cloud, self.folder)
-        with (
-            patch.object(operations, "Registry", lambda: registry),
-            patch.object(stages, "Registry", lambda: registry),
-            patch.object(operations, "connect", lambda _environment: self.driver or self.cloud.driver()),
-            patch.object(records, "this_process", lambda: self.holder),
-        ):
+        """In this thread, put the cloud, this operator's driver and process, and a builder of sample images in place of the real ones."""
+        with _PATCHES.held():
+            before = getattr(_AT_WORK, "operator", None)
+            _AT_WORK.operator = self
+            try:
+                yield
+            finally:
+                _AT_WORK.operator = before
+
+
+def _at_work() -> Operator:
+    operator: Operator = _AT_WORK.operator
+    return operator
+
+
+def _registry() -> Registry:
+    return registry_of(_at_work().cloud, _at_work().folder)
+
+
+class _Patches:
+    """What is patched for as long as any operator is at work: everything asks the operator of its own thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._holders = 0
+        self._stack = ExitStack()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        with self._lock:
+            self._holders += 1
+            if self._holders == 1:
+                self._stack.enter_context(patch.object(operations, "Registry", _registry))
+                self._stack.enter_context(patch.object(stages, "Registry", _registry))
+                self._stack.enter_context(patch.object(operations, "connect", lambda _env: _at_work().driver or _at_work().cloud.driver()))
+                self._stack.enter_context(patch.object(records, "this_process", lambda: _at_work().holder))
+        try:
             yield
+        finally:
+            with self._lock:
+                self._holders -= 1
+                if self._holders == 0:
+                    self._stack.close()
+
+
+_AT_WORK = threading.local()
+_PATCHES = _Patches()
