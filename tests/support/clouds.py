@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -40,7 +41,8 @@ class CloudRegistry(Registry):
             summary="makes sample files",
             version=lambda: "1",
             formats=provider.formats,
-            build=lambda request: sample_artefact(request.image, folder),
+            # A folder of its own for each: operators at once may build the same image.
+            build=lambda request: sample_artefact(request.image, Path(tempfile.mkdtemp(dir=folder))),
             check=lambda: (),
         )
 

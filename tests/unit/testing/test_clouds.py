@@ -10,7 +10,7 @@ from clouds import SAMPLES, Operator
 
 from i2kit.errors import Held
 from i2kit.events import Event
-from i2kit.plan import Observed
+from i2kit.plan import Observed, Outcome
 from i2kit.testing.cloud import FakeCloud
 
 PLAN = SAMPLES.plan(*SAMPLES.workload(replicas=3, secret="1"))
@@ -32,13 +32,14 @@ def test_a_run_goes_by_the_clouds_clock_and_leaves_nothing(tmp_path: Path) -> No
 def test_operators_of_different_clouds_and_applications_work_at_once(tmp_path: Path) -> None:
     clouds = [FakeCloud(boot_seconds=5.0), FakeCloud(boot_seconds=5.0)]
 
-    def work(number: int) -> bool:
+    def work(number: int) -> Outcome:
         samples = evolve(SAMPLES, application=f"app-{number}")
-        plan = samples.plan(*samples.workload(replicas=2))
-        return Operator(cloud=clouds[number % 2], folder=tmp_path).deploy(plan).ok
+        plan = samples.plan(*samples.workload(replicas=2, workload=f"web-{number}"))
+        return Operator(cloud=clouds[number % 2], folder=tmp_path).deploy(plan)
 
     with ThreadPoolExecutor(4) as pool:
-        assert list(pool.map(work, range(4))) == [True] * 4
+        outcomes = list(pool.map(work, range(4)))
+    assert [change for outcome in outcomes for change in outcome.changes if change.result not in ("done", "unchanged")] == []
     assert [sorted(cloud.driver().applications()) for cloud in clouds] == [["app-0", "app-2"], ["app-1", "app-3"]]
 
 
