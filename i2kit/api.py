@@ -17,7 +17,19 @@ from i2kit.errors import (
 from i2kit.events import Event
 from i2kit.graph import graph
 from i2kit.hookspecs import hookimpl
-from i2kit.operations import DeployOptions, Preview, apply, deploy, destroy, preview
+from i2kit.operations import DeployOptions, Preview, apply, deploy, destroy, preview, preview_destroy
+from i2kit.releases import (
+    Release,
+    RolloutStatus,
+    abort,
+    history,
+    preview_rollback,
+    promote,
+    restart,
+    rollback,
+    rollout_status,
+)
+from i2kit.saved import SavedPlan
 from i2kit.stages import (
     BuiltImage,
     application_of,
@@ -50,7 +62,11 @@ __all__ = [
     "Preview",
     "Problem",
     "ProviderError",
+    "Release",
+    "RolloutStatus",
+    "SavedPlan",
     "Where",
+    "abort",
     "application_of",
     "applications",
     "apply",
@@ -62,6 +78,7 @@ __all__ = [
     "diff",
     "from_data",
     "graph",
+    "history",
     "hookimpl",
     "load",
     "load_environment",
@@ -69,8 +86,14 @@ __all__ = [
     "observe",
     "plan",
     "preview",
+    "preview_destroy",
+    "preview_rollback",
+    "promote",
     "providers",
     "resolve",
+    "restart",
+    "rollback",
+    "rollout_status",
     "status",
     "to_data",
 ]

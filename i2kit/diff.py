@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import attrs
@@ -12,9 +13,40 @@ from attrs import evolve, frozen
 from i2kit.errors import InvalidInput, Problem
 from i2kit.plan import Change, Changes, Observed, ObservedResource, Plan
 from i2kit.resources import Balancer, DnsRecord, Image, InstanceGroup, Mark, Network, Resource, Secret, key
+from i2kit.rollout import Position
+from i2kit.rollouts import rollouts
 
 # The mark says who made a resource, not what it is: a difference there is a conflict or nothing, never an update.
 _NOT_COMPARED = {"mark", "kind", "yaml", "sources"}
+
+
+@frozen(kw_only=True)
+class Past:
+    """What the records add to what is observed.
+
+    `released` is the last good release, `positions` are those of rollouts that are under way, by workload. A cloud may answer with what
+    was true a while ago: `recent` is what the newest runs wanted (the newest last), where that is so new that it may not show yet, and
+    `unsure` are keys of resources that a run was changing when it died.
+    """
+
+    released: Plan | None = None
+    positions: Mapping[str, Position] = MappingProxyType({})
+    recent: tuple[Plan, ...] = ()
+    unsure: frozenset[str] = frozenset()
+
+
+@frozen(kw_only=True)
+class Choices:
+    """What whoever asks decides: `prune` removes what is not in the manifests any more, `keep_failed` leaves groups that failed.
+
+    `weights` tells whether the provider can divide traffic. `kept` are keys of resources that must stay although nothing of the
+    application uses them (images that other applications' release records name).
+    """
+
+    prune: bool = False
+    keep_failed: bool = False
+    weights: bool = True
+    kept: frozenset[str] = frozenset()
 
 
 @frozen(kw_only=True)
@@ -22,16 +54,20 @@ class _Sides:
     """Both sides with what is asked of them often, so that a large plan is compared in one pass."""
 
     plan: Plan
+    past: Past
     desired: Mapping[str, Resource]
     seen: Mapping[str, ObservedResource]
+    recent: Mapping[str, Resource]
     planned_groups: Mapping[tuple[str, str, str], list[InstanceGroup]]
     seen_groups: Mapping[tuple[str, str, str], list[InstanceGroup]]
 
     @classmethod
-    def of(cls, plan: Plan, observed: Observed) -> _Sides:
+    def of(cls, plan: Plan, observed: Observed, past: Past) -> _Sides:
         return cls(
             plan=plan,
+            past=past,
             desired=plan.by_key(),
+            recent=past.recent[-1].by_key() if past.recent else {},
             seen=observed.by_key(),
             planned_groups=_by_workload(plan.resources),
             seen_groups=_by_workload(one.resource for one in observed.resources),
@@ -54,23 +90,40 @@ def _workload(mark: Mark) -> tuple[str, str, str]:
     return (mark.application, mark.namespace, mark.workload)
 
 
-def diff(plan: Plan, observed: Observed, *, kept: frozenset[str] = frozenset()) -> Changes:
+def diff(plan: Plan, observed: Observed, past: Past = Past(), choices: Choices = Choices()) -> Changes:
     """Return the changes that make `observed` what `plan` says.
 
-    `kept` are keys of resources that must stay although nothing of the application uses them (images that other applications'
-    release records name). Raises `InvalidInput` when a name that the plan needs belongs to another application.
+    Raises `InvalidInput` when a name that the plan needs belongs to another application.
     """
-    sides = _Sides.of(plan, observed)
+    observed = _with_phantoms(plan, observed, past)
+    sides = _Sides.of(plan, observed, past)
     _refuse_conflicts(sides)
     wanted = [_wanted(resource, sides) for resource in plan.resources]
-    unwanted = [_unwanted(one, sides) for one in _surplus(sides, observed, kept)]
+    unwanted = [_unwanted(one, sides, choices) for one in _surplus(sides, observed, choices.kept)]
     pending = {change.key for change in (*wanted, *unwanted) if change.action != "no-op"}
     users = _users(wanted, unwanted)
     changes = [
         *(evolve(change, needs=tuple(needed for needed in change.resource.needs if needed in pending)) for change in wanted),
         *(evolve(change, needs=tuple(users[change.key])) if change.action == "delete" else change for change in unwanted),
     ]
-    return Changes(environment=plan.environment, application=plan.application, changes=tuple(changes))
+    return Changes(
+        environment=plan.environment,
+        application=plan.application,
+        changes=tuple(changes),
+        rollouts=rollouts(plan, sides.seen, wanted, past, choices),
+    )
+
+
+def _with_phantoms(plan: Plan, observed: Observed, past: Past) -> Observed:
+    """Add groups that the newest run may have made and that do not show yet: removing what is not there does no harm."""
+    there, wanted = observed.by_key(), plan.by_key()
+    phantoms = {
+        key(one): ObservedResource(resource=evolve(one, replicas=0), faults=("it may not show yet",))
+        for recent in past.recent
+        for one in recent.resources
+        if isinstance(one, InstanceGroup) and key(one) not in there and key(one) not in wanted
+    }
+    return evolve(observed, resources=(*observed.resources, *phantoms.values())) if phantoms else observed
 
 
 def _refuse_conflicts(sides: _Sides) -> None:
@@ -94,7 +147,7 @@ def _wanted(resource: Resource, sides: _Sides) -> Change:
     awaited, gates = isinstance(resource, InstanceGroup), _gates(resource, seen, sides)
     if seen is None:
         return Change(action="create", resource=resource, reason=_why_new(resource, sides), gates=gates, awaited=awaited)
-    differences = [*_differences(resource, seen.resource), *seen.faults]
+    differences = [*_differences(resource, seen.resource), *seen.faults] or _doubts(resource, sides)
     if differences:
         reason = "; ".join(differences)
         return Change(action="update", resource=resource, reason=reason, observed=seen, gates=gates, awaited=awaited)
@@ -135,11 +188,30 @@ def _template_differences(new: InstanceGroup, old: InstanceGroup) -> list[str]:
 
 
 def _differences(desired: Resource, seen: Resource) -> list[str]:
+    if isinstance(desired, InstanceGroup) and isinstance(seen, InstanceGroup) and _within_bounds(desired, seen):
+        seen = evolve(seen, replicas=desired.replicas)
     return [
         f"{attribute.name} {_shown(getattr(seen, attribute.name))} -> {_shown(getattr(desired, attribute.name))}"
         for attribute in attrs.fields(type(desired))
         if attribute.name not in _NOT_COMPARED and getattr(desired, attribute.name) != getattr(seen, attribute.name)
     ]
+
+
+def _within_bounds(desired: InstanceGroup, seen: InstanceGroup) -> bool:
+    """Whether the provider has moved the size as it may: that is no drift."""
+    bounds = desired.scaling
+    return bounds is not None and bounds == seen.scaling and bounds.minimum <= seen.replicas <= bounds.maximum
+
+
+def _doubts(resource: Resource, sides: _Sides) -> list[str]:
+    """Say why a resource that looks as planned may not be: what is seen may be older than what was done."""
+    if not isinstance(resource, InstanceGroup | Balancer | DnsRecord):
+        return []  # what never changes is either there or not
+    if key(resource) in sides.past.unsure:
+        return ["a run was changing it when it died"]
+    last = sides.recent.get(key(resource))
+    changed = _differences(resource, last) if last is not None else []
+    return [f"as the last run left it: {'; '.join(changed)}"] if changed else []
 
 
 def _shown(value: Any) -> str:
@@ -204,7 +276,7 @@ def _surplus(sides: _Sides, observed: Observed, kept: frozenset[str]) -> list[Ob
     return [*own, *(one for name, one in sides.seen.items() if not one.resource.mark.application and name not in used)]
 
 
-def _unwanted(seen: ObservedResource, sides: _Sides) -> Change:
+def _unwanted(seen: ObservedResource, sides: _Sides, choices: Choices) -> Change:
     resource = seen.resource
     if not sides.plan.resources:
         return Change(action="delete", resource=resource, reason="the application is to be gone", observed=seen)
@@ -217,11 +289,13 @@ def _unwanted(seen: ObservedResource, sides: _Sides) -> Change:
             observed=seen,
             gates=tuple(key(group) for group in successors),
         )
+    if choices.prune and not isinstance(resource, Secret | Image):
+        return Change(action="delete", resource=resource, reason="it is not in the manifests any more (--prune)", observed=seen)
     # An older version of a Secret stays as long as the group that uses it; what outlives it goes with the application.
     reason = (
-        "an older version; it goes with the application"
+        "an older version; `i2kit gc` removes it once nothing can go back to it"
         if isinstance(resource, Secret)
-        else "it is not in the manifests any more and is left as it is"
+        else "it is not in the manifests any more and is left as it is (--prune removes it)"
     )
     return Change(action="no-op", resource=resource, reason=reason, observed=seen)
 

@@ -1,7 +1,8 @@
 """Changes -> Outcome: the only writer. Parallel, idempotent, resumable, cancellable.
 
 One loop decides and writes the journal; a pool of threads applies changes and looks at groups. A change starts when what it needs is
-applied and the groups it is gated by are ready; what depends on a failure is skipped, everything else goes on.
+applied and the groups it is gated by are ready; groups, and the balancers that move with them, change step by step as their rollouts
+say. What depends on a failure is skipped, everything else goes on.
 """
 
 from __future__ import annotations
@@ -10,24 +11,30 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
 from attrs import define, evolve, field, frozen
 
+from i2kit.clock import Clock, SystemClock
+from i2kit.courses import Course, Stage
 from i2kit.driver import Artefact, Driver
 from i2kit.errors import I2kitError, Interrupted, ProviderError
 from i2kit.events import Cancel, Event, Report
-from i2kit.gates import Gate
 from i2kit.log import logger
 from i2kit.manifest.workloads import SecretValue
-from i2kit.plan import Change, ChangeOutcome, Changes, GroupHealth, Outcome, Result
+from i2kit.plan import Change, ChangeOutcome, Changes, GroupHealth, Observed, Outcome, Result
 from i2kit.records import Journal
-from i2kit.resources import Balancer, Image, InstanceGroup, Resource
+from i2kit.resources import Image, InstanceGroup, Resource, key
+from i2kit.rollout import Advance, Done, Pause, Position, Remove, Rollout, Undone, Wait, interesting, next_step
+from i2kit.world import World
 
 POLL_SECONDS = 0.25
 LOOK_SECONDS = 0.5
 LOG_LINES = 20
+# More than a rollout can stand on in one turn.
+_ADVANCES = 100
 
 
 @frozen(kw_only=True)
@@ -35,7 +42,7 @@ class Tools:
     """What the executor works with: where images are built, where secrets come from, who watches the changes.
 
     `secrets` are the values by `Secret` resource name; `before` may refuse a change by raising, `after` hears what became of it.
-    `change_seconds` is the longest that a driver may take over one change.
+    `change_seconds` is the longest that a driver may take over one change, `concurrency` how many it makes at once.
     """
 
     build: Callable[[Image, Callable[[str], None]], Artefact]
@@ -45,7 +52,7 @@ class Tools:
     after: Callable[[Change, ChangeOutcome], None] = lambda _change, _outcome: None
     change_seconds: float = 900.0
     concurrency: int = 8
-    keep_failed: bool = False
+    clock: Clock = field(factory=SystemClock)
 
 
 @frozen(kw_only=True)
@@ -85,30 +92,53 @@ class _Context:
 
 @define(kw_only=True)
 class _Run:
-    """The state of one run; only the loop touches it."""
+    """The state of one run; only the loop touches it.
 
-    changes: Mapping[str, Change]
+    `waiting` are changes that are made as they are; those that belong to rollouts are made by their `courses`. `running` maps what is
+    under way to the keys that it is about and to what is done with its answer.
+    """
+
+    stage: Stage
     waiting: dict[str, Change]
-    gates: dict[str, Gate] = field(factory=dict)
-    running: dict[Future[ChangeOutcome], str] = field(factory=dict)
-    looks: dict[Future[GroupHealth], str] = field(factory=dict)
-    looked: dict[str, float] = field(factory=dict)
+    courses: dict[str, Course]
+    running: dict[Future[Any], tuple[tuple[str, ...], Callable[[Any], None]]] = field(factory=dict)
+    looks: dict[Future[GroupHealth], tuple[str, int]] = field(factory=dict)
+    looked: dict[str, tuple[int, float]] = field(factory=dict)
     applied: set[str] = field(factory=set)
     ready: set[str] = field(factory=set)
-    removing: dict[str, ChangeOutcome] = field(factory=dict)
     outcomes: dict[str, ChangeOutcome] = field(factory=dict)
-    started: dict[str, float] = field(factory=dict)
+    moved: bool = False
+
+    @property
+    def changes(self) -> Mapping[str, Change]:
+        return self.stage.changes
+
+    @property
+    def world(self) -> World:
+        return self.stage.world
 
     @property
     def busy(self) -> bool:
-        return bool(self.waiting or self.running or self.gates)
+        return bool(self.waiting or self.running or not all(course.over for course in self.courses.values()))
 
-    def failed(self, name: str) -> bool:
-        return name in self.outcomes and self.outcomes[name].result in ("failed", "skipped")
+    @property
+    def doing(self) -> list[str]:
+        return sorted({name for keys, _ in self.running.values() for name in keys})
+
+    @property
+    def positions(self) -> dict[str, Position]:
+        """Where rollouts stand that are not at their end, or pause."""
+        return {name: course.rollout.position for name, course in self.courses.items() if not course.over or course.paused}
+
+    def stopped(self, name: str) -> ChangeOutcome | None:
+        """Return the outcome of a change because of which others cannot be made."""
+        outcome = self.outcomes.get(name)
+        return outcome if outcome and outcome.result in ("failed", "skipped", "paused", "aborted") else None
 
 
 def apply(
     changes: Changes,
+    observed: Observed,
     driver: Driver,
     journal: Journal,
     tools: Tools,
@@ -117,21 +147,20 @@ def apply(
     report: Report,
     cancel: Cancel,
 ) -> Outcome:
-    """Apply `changes` under the journal's claim and wait until every group is ready.
+    """Apply `changes`, found at `observed`, under the journal's claim, until every rollout has arrived, pauses or is undone.
 
-    `released` are the resources of the last good release by their keys: a group that is not among them and does not become ready is
-    removed again (unless `tools.keep_failed`, or it is all that is left), and balancers that were in front of it are put back.
+    `released` are the resources of the last good release by their keys: what a workload whose new revision fails is given back.
     Raises `Held` when another run takes the application over.
     """
-    executor = _Executor(driver, journal, tools, released, report, cancel)
-    return executor.run(changes)
+    return _Executor(driver, journal, tools, report, cancel).run(changes, observed, released)
 
 
 def is_ready(change: Change) -> bool:
     """Whether nothing is to be done for `change` and, if it is a group that is awaited, all its members were seen ready."""
     if change.action != "no-op" or not change.awaited or not isinstance(change.resource, InstanceGroup):
         return change.action == "no-op"
-    return change.observed is not None and sum(one.ready for one in change.observed.instances) >= change.resource.replicas
+    seen = change.observed
+    return seen is not None and sum(one.ready for one in seen.instances) >= getattr(seen.resource, "replicas", 0)
 
 
 def unchanged(changes: Changes) -> Outcome:
@@ -146,25 +175,19 @@ def unchanged(changes: Changes) -> Outcome:
 
 
 class _Executor:
-    def __init__(
-        self, driver: Driver, journal: Journal, tools: Tools, released: Mapping[str, Resource], report: Report, cancel: Cancel
-    ) -> None:
+    def __init__(self, driver: Driver, journal: Journal, tools: Tools, report: Report, cancel: Cancel) -> None:
         self._driver = driver
         self._journal = journal
         self._tools = tools
-        self._released = released
         self._report = report
         self._cancel = cancel
+        self._clock = tools.clock
         self._abandoned = threading.Event()
         self._pool = ThreadPoolExecutor(tools.concurrency, thread_name_prefix="i2kit-apply")
-        self._watchers = ThreadPoolExecutor(4, thread_name_prefix="i2kit-watch")
+        self._watchers = ThreadPoolExecutor(tools.concurrency, thread_name_prefix="i2kit-watch")
 
-    def run(self, changes: Changes) -> Outcome:
-        run = _Run(
-            changes={change.key: change for change in changes.changes},
-            waiting={change.key: change for change in changes.pending},
-        )
-        self._settle_no_ops(run, changes)
+    def run(self, changes: Changes, observed: Observed, released: Mapping[str, Resource]) -> Outcome:
+        run = self._begin(changes, observed, released)
         try:
             while run.busy and not (self._cancel.is_set() and not run.running):
                 self._turn(run)
@@ -176,17 +199,22 @@ class _Executor:
             self._watchers.shutdown(wait=False, cancel_futures=True)
         return self._outcome(run, changes)
 
-    def _settle_no_ops(self, run: _Run, changes: Changes) -> None:
-        """A no-op is applied; a group among them still has to be ready, unless it was seen to be."""
+    def _begin(self, changes: Changes, observed: Observed, released: Mapping[str, Resource]) -> _Run:
+        by_key = {change.key: change for change in changes.changes}
+        now = self._clock.now()
+        courses = {one.workload: Course(rollout=one, progressed=now) for one in changes.rollouts if not _arrived(by_key, one)}
+        driven = {name for course in courses.values() for name in course.keys}
+        run = _Run(
+            stage=Stage.of(by_key, released, World.of(observed, changes.changes), changes.rollouts),
+            waiting={change.key: change for change in changes.pending if change.key not in driven},
+            courses=courses,
+        )
         for change in changes.changes:
-            if change.action != "no-op":
-                continue
-            run.applied.add(change.key)
-            if isinstance(change.resource, InstanceGroup) and not is_ready(change):
-                run.gates[change.key] = Gate.open(change.resource, time.monotonic())
-                continue
-            run.ready.add(change.key)
-            run.outcomes[change.key] = ChangeOutcome(key=change.key, action="no-op", result="unchanged", message=change.reason)
+            if change.action == "no-op" and change.key not in driven:
+                run.applied.add(change.key)
+                run.ready.add(change.key)
+                run.outcomes[change.key] = ChangeOutcome(key=change.key, action="no-op", result="unchanged", message=change.reason)
+        return run
 
     def _turn(self, run: _Run) -> None:
         if not self._cancel.is_set():
@@ -194,32 +222,86 @@ class _Executor:
             self._start(run)
             self._look(run)
         # Also while a run that is to stop finishes its steps: it holds the application until then.
-        self._journal.renew(sorted(run.applied), sorted(run.running.values()))
+        self._journal.renew(sorted(run.applied), run.doing)
         futures: list[Future[Any]] = [*run.running, *run.looks]
         if futures:
             wait(futures, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
         elif run.busy:
-            time.sleep(POLL_SECONDS)
-        self._collect_applied(run)
-        self._collect_looks(run)
+            self._clock.sleep(POLL_SECONDS)
+        self._collect(run)
 
     def _start(self, run: _Run) -> None:
-        startable = [
-            change
-            for change in run.waiting.values()
-            if all(needed in run.applied for needed in change.needs) and all(gate in run.ready for gate in change.gates)
-        ]
-        if not startable:
+        """Begin whatever can be begun; the records name it before it begins."""
+        begun: list[tuple[tuple[str, ...], Callable[[], Any], Callable[[Any], None]]] = []
+        for change in list(run.waiting.values()):
+            if all(one in run.applied for one in change.needs) and all(gate in run.ready for gate in change.gates):
+                del run.waiting[change.key]
+                begun.append(((change.key,), partial(self._apply_one, change), partial(self._applied, run, change)))
+        taken = {name for keys, _, _ in begun for name in keys} | set(run.doing)
+        for course in run.courses.values():
+            if not (course.over or course.busy) and (step := self._step(run, course, taken)) is not None:
+                taken |= set(step[0])
+                course.busy = True
+                begun.append(step)
+        if not begun and not run.moved:
             return
-        self._journal.step(sorted(run.applied), sorted([*run.running.values(), *(change.key for change in startable)]))
-        for change in startable:
-            del run.waiting[change.key]
-            run.started[change.key] = time.monotonic()
-            self._report(Event(kind="change-started", key=change.key, message=f"{change.action}: {change.reason}"))
-            run.running[self._pool.submit(self._apply_one, change)] = change.key
+        doing = sorted({*run.doing, *(name for keys, _, _ in begun for name in keys)})
+        self._journal.step(sorted(run.applied), doing, run.positions)
+        run.moved = False
+        for keys, call, answer in begun:
+            run.running[self._pool.submit(call)] = (keys, answer)
+
+    def _step(self, run: _Run, course: Course, taken: set[str]) -> tuple[tuple[str, ...], Callable[[], Any], Callable[[Any], None]] | None:
+        """Ask a rollout what comes next; return what is to be called for it, if anything is."""
+        change = run.changes[key(course.rollout.new)]
+        if not all(one in run.applied for one in change.needs):
+            return None
+        if course.started is None:
+            course.started = course.progressed = self._clock.now()
+        for _ in range(_ADVANCES):
+            now = self._clock.now()
+            action = next_step(course.rollout, run.stage.seen(course, now), now)
+            match action:
+                case Wait():
+                    return None
+                case Pause(reason=reason):
+                    self._pause(run, course, reason)
+                    return None
+                case Done() | Undone():
+                    self._arrive(run, course, action)
+                    return None
+                case Advance(position=position, reason=reason):
+                    run.moved = True
+                    self._report(Event(kind="progress", key=change.key, message=reason))
+                    if position.undo and not course.rollout.undoing:
+                        return self._give_up(run, course, position.undo)
+                    course.rollout = evolve(course.rollout, position=position)
+                case _:
+                    changes = run.stage.changes_of(action, course)
+                    keys = tuple(one.key for one in changes)
+                    if taken.intersection(keys):
+                        return None
+                    return (keys, partial(self._apply_in_turn, changes), partial(self._moved, run, course, action))
+        return None
+
+    def _give_up(self, run: _Run, course: Course, reason: str) -> tuple[tuple[str, ...], Callable[[], Any], Callable[[Any], None]] | None:
+        """Turn a rollout back; the failed group's last lines are kept before it goes."""
+        course.failure, course.rollout = reason, course.rollout.give_up(reason)
+        course.progressed = self._clock.now()
+        run.moved = True
+        group = course.rollout.new
+        self._report(Event(kind="rolled-back", key=key(group), message=reason))
+
+        def heard(lines: tuple[str, ...]) -> None:
+            course.log, course.busy = lines, False
+
+        if run.world.group(group.name) is None:
+            return None
+        return ((), partial(self._last_lines, group.name), heard)
 
     def _apply_one(self, change: Change) -> ChangeOutcome:
         start = time.monotonic()
+        self._report(Event(kind="change-started", key=change.key, message=f"{change.action}: {change.reason}"))
         context = _Context(
             change=change,
             tools=self._tools,
@@ -237,109 +319,168 @@ class _Executor:
             return _failure(change, f"{type(error).__name__}: {error}", time.monotonic() - start)
         return ChangeOutcome(key=change.key, action=change.action, result="done", seconds=time.monotonic() - start)
 
-    def _collect_applied(self, run: _Run) -> None:
-        for future in [future for future in run.running if future.done()]:
-            name = run.running.pop(future)
-            change, outcome = run.changes[name], future.result()
-            if name in run.removing:
-                failure = run.removing.pop(name)
-                removed = "the group was removed" if outcome.result == "done" else f"removing it failed: {outcome.message}"
-                self._finish(run, evolve(failure, message=f"{failure.message}; {removed}"))
-                continue
+    def _apply_in_turn(self, changes: Sequence[Change]) -> list[tuple[Change, ChangeOutcome]]:
+        """Apply changes one after the other as far as they succeed."""
+        done: list[tuple[Change, ChangeOutcome]] = []
+        for change in changes:
+            done.append((change, self._apply_one(change)))
+            if done[-1][1].result != "done":
+                break
+        return done
+
+    def _applied(self, run: _Run, change: Change, outcome: ChangeOutcome) -> None:
+        """Take the answer to a change that belongs to no rollout."""
+        if outcome.result == "done":
+            run.world.applied(change)
+            run.applied.add(change.key)
+            run.ready.add(change.key)
+        self._finish(run, outcome)
+
+    def _moved(self, run: _Run, course: Course, action: Any, tried: list[tuple[Change, ChangeOutcome]]) -> None:
+        """Take the answer to a step of a rollout."""
+        course.busy = False
+        course.progressed = self._clock.now()
+        run.world.outdate(course.groups)
+        for change, outcome in tried:
+            course.touched.add(change.key)
             if outcome.result == "done":
-                run.applied.add(name)
-                if change.awaited and isinstance(change.resource, InstanceGroup):
-                    run.gates[name] = Gate.open(change.resource, time.monotonic())
-                    continue
-                run.ready.add(name)
+                run.world.applied(change)
+                if change.action != "delete":
+                    run.applied.add(change.key)
+                self._report(Event(kind="step", key=change.key, message=change.reason))
+                continue
+            run.world.half_applied(change)
+            self._stumble(run, course, action, change, outcome)
+        if isinstance(action, Remove) and action.leftover and key(action.group) not in run.outcomes and tried[-1][1].result == "done":
+            run.applied.add(key(action.group))
+            self._finish(run, tried[-1][1])
+
+    def _stumble(self, run: _Run, course: Course, action: Any, change: Change, outcome: ChangeOutcome) -> None:
+        """A step of a rollout failed: it is undone, unless it has arrived already, or was on its way back."""
+        if self._cancel.is_set():
+            course.failure = outcome.message
+            return
+        if isinstance(action, Remove) and (action.leftover or not course.rollout.undoing):
             self._finish(run, outcome)
+            course.rollout = evolve(course.rollout, olds=tuple(one for one in course.rollout.olds if one.name != action.group.name))
+            return
+        reason = f"{change.action} {change.key}: {outcome.message}"
+        if course.rollout.undoing:
+            self._arrive(run, course, Undone(problem=f"putting it back failed: {reason}"))
+            return
+        step = self._give_up(run, course, reason)
+        if step is not None:
+            course.busy = True
+            run.running[self._pool.submit(step[1])] = (step[0], step[2])
 
     def _look(self, run: _Run) -> None:
-        """Look at every group that is waited for, each at most every `LOOK_SECONDS`."""
-        now = time.monotonic()
-        under_way = set(run.looks.values())
-        for name, gate in run.gates.items():
-            if name not in under_way and now - run.looked.get(name, 0.0) >= LOOK_SECONDS:
-                run.looked[name] = now
-                run.looks[self._watchers.submit(self._driver.health, gate.group.name)] = name
-
-    def _collect_looks(self, run: _Run) -> None:
-        for future in [future for future in run.looks if future.done()]:
-            name = run.looks.pop(future)
-            if name not in run.gates:
+        """Look at every group that a rollout goes by, each at most every `LOOK_SECONDS`."""
+        now = self._clock.now()
+        under_way = {name for name, _ in run.looks.values()}
+        for course in run.courses.values():
+            if course.over or course.busy or course.started is None:
                 continue
-            now, gate = time.monotonic(), run.gates[name]
+            for name in interesting(course.rollout, run.stage.seen(course, now)):
+                look = run.world.look(name)
+                version, at = run.looked.get(name, (-1, 0.0))
+                if name not in under_way and (version != look.version or now - at >= LOOK_SECONDS):
+                    run.looked[name] = (look.version, now)
+                    run.looks[self._watchers.submit(self._driver.health, name)] = (name, look.version)
+
+    def _collect(self, run: _Run) -> None:
+        for future in [future for future in run.running if future.done()]:
+            _, answer = run.running.pop(future)
+            answer(future.result())
+        for looked in [future for future in run.looks if future.done()]:
+            name, version = run.looks.pop(looked)
             try:
-                gate = gate.seen(future.result(), now)
+                health = looked.result()
             except Exception as error:
                 # Not being able to look is no proof of anything; the deadline decides.
-                self._report(Event(kind="progress", key=name, message=str(error)))
-            if gate.best > run.gates[name].best or run.gates[name].last is None:
-                self._report(Event(kind="progress", key=name, message=gate.shortfall()))
-            run.gates[name] = gate
-            verdict = gate.verdict(now)
-            if verdict != "waiting":
-                del run.gates[name]
-                self._pass(run, name) if verdict == "ready" else self._give_up(run, name, gate)
+                self._report(Event(kind="progress", key=f"InstanceGroup/{name}", message=str(error)))
+                continue
+            self._saw(run, name, health, version)
 
-    def _pass(self, run: _Run, name: str) -> None:
-        run.ready.add(name)
-        change = run.changes[name]
-        result: Result = "unchanged" if change.action == "no-op" else "done"
-        self._finish(run, ChangeOutcome(key=name, action=change.action, result=result, seconds=self._since(run, name)))
-
-    def _give_up(self, run: _Run, name: str, gate: Gate) -> None:
-        """A group did not become ready: keep its last words, and remove it unless a good release has it."""
-        change = run.changes[name]
-        failure = ChangeOutcome(
-            key=name,
-            action=change.action,
-            result="failed",
-            message=f"not ready after {gate.group.progress_deadline_seconds} s without progress: {gate.shortfall()}",
-            seconds=self._since(run, name),
-            log=self._last_lines(gate.group.name),
-        )
-        if name in self._released or self._tools.keep_failed or self._stands_alone(run, gate.group):
-            self._finish(run, failure)
+    def _saw(self, run: _Run, name: str, health: GroupHealth, version: int) -> None:
+        course = next((one for one in run.courses.values() if name in one.groups), None)
+        if course is None or course.over or run.world.group(name) is None:
             return
-        removal = Change(action="delete", resource=gate.group, reason="it did not become ready", observed=change.observed)
-        self._report(Event(kind="change-started", key=name, message=f"delete: {removal.reason}"))
-        run.removing[name] = failure
-        run.applied.discard(name)
-        back = self._put_back(run, gate.group)
-        self._journal.step(sorted(run.applied), sorted([*run.running.values(), *(one.key for one in back), name]))
-        run.running[self._pool.submit(self._apply_in_turn, [*back, removal])] = name
+        now, before = self._clock.now(), run.world.look(name)
+        look = run.world.looks[name] = before.seen(health, now, version)
+        watched = course.rollout.stable if course.rollout.undoing and course.rollout.stable else course.rollout.new
+        if name != watched.name:
+            return
+        best = (look.best, look.available(course.rollout.new.min_ready_seconds, now))
+        if best[0] > course.best[0] or best[1] > course.best[1]:
+            course.best = (max(best[0], course.best[0]), max(best[1], course.best[1]))
+            course.progressed = now
+        if look.best > before.best or before.last is None:
+            self._report(Event(kind="progress", key=f"InstanceGroup/{name}", message=look.shortfall(course.rollout.size)))
 
-    def _stands_alone(self, run: _Run, group: InstanceGroup) -> bool:
-        """Whether the groups that a failed one replaces are gone already (a run was killed after that): then it is all there is."""
-        workload = (group.mark.namespace, group.mark.workload)
-        groups = [one for one in self._released.values() if isinstance(one, InstanceGroup)]
-        replaced = {one.name for one in groups if (one.mark.namespace, one.mark.workload) == workload}
-        return bool(replaced) and not replaced & _groups_seen(run)
+    def _arrive(self, run: _Run, course: Course, end: Done | Undone) -> None:
+        """End a rollout: give each of its changes its outcome."""
+        course.over = run.moved = True
+        rollout = course.rollout
+        name = key(rollout.new)
+        if isinstance(end, Undone):
+            self._undone(run, course, end)
+            return
+        for each in (name, *(key(old) for old in rollout.olds)):
+            run.ready.add(each)
+            run.applied.add(each)
+            self._close(run, each, "done" if each in course.touched else "unchanged", seconds=self._since(course))
+        for each in rollout.balancers:
+            if all(one.over for one in run.courses.values() if each in one.rollout.balancers) and each not in run.outcomes:
+                run.ready.add(each)
+                run.applied.add(each)
+                touched = any(each in one.touched for one in run.courses.values())
+                self._close(run, each, "done" if touched else "unchanged", seconds=self._since(course))
 
-    def _put_back(self, run: _Run, group: InstanceGroup) -> list[Change]:
-        """Return the moves of balancers from a group that failed to what the last good release had them in front of.
-
-        A run that was killed after it had moved them leaves such balancers; within one run they move to groups that are ready only.
-        """
-        there = _groups_seen(run)
-        return [
-            Change(action="update", resource=before, reason=f"{group.name} did not become ready", observed=change.observed)
-            for name, change in run.changes.items()
-            if name in run.applied
-            and isinstance(change.resource, Balancer)
-            and group.name in {backend.group for backend in change.resource.backends}
-            and isinstance(before := self._released.get(name), Balancer)
-            and {backend.group for backend in before.backends} <= there
+    def _undone(self, run: _Run, course: Course, end: Undone) -> None:
+        rollout, stable = course.rollout, course.rollout.stable
+        name = key(rollout.new)
+        kept = rollout.new.name if run.world.group(rollout.new.name) and (stable is None or stable.name != rollout.new.name) else ""
+        back = stable is not None and (stable.name != rollout.new.name or stable.replicas != rollout.new.replicas)
+        told = [
+            course.failure or rollout.position.undo,
+            f"{stable.name} serves again" if back and stable and not end.problem else "",
+            "the group was removed" if stable is None and not kept else "",
+            f"{kept} is kept to be looked at" if kept else "",
+            end.problem,
         ]
+        message = "; ".join(one for one in told if one)
+        result: Result = "aborted" if rollout.position.aborted and not end.problem else "failed"
+        rolled_back = result == "failed" and back and not end.problem
+        run.applied.discard(name)
+        outcome = ChangeOutcome(
+            key=name,
+            action=run.changes[name].action,
+            result=result,
+            message=message,
+            seconds=self._since(course),
+            log=course.log,
+            rolled_back=rolled_back,
+        )
+        self._finish(run, outcome)
+        rest: Result = "aborted" if result == "aborted" else "skipped"
+        for each in course.keys:
+            if each not in run.outcomes:
+                run.applied.discard(each)
+                self._close(run, each, rest, f"{name} {'was aborted' if result == 'aborted' else 'failed'}")
 
-    def _apply_in_turn(self, changes: Sequence[Change]) -> ChangeOutcome:
-        """Apply changes one after the other as far as they succeed; return the last outcome."""
-        for change in changes[:-1]:
-            outcome = self._apply_one(change)
-            if outcome.result != "done":
-                return outcome
-        return self._apply_one(changes[-1])
+    def _pause(self, run: _Run, course: Course, reason: str) -> None:
+        course.over = course.paused = run.moved = True
+        for name in course.keys:
+            if name not in run.outcomes:
+                self._close(run, name, "paused", reason, seconds=self._since(course))
+
+    def _close(self, run: _Run, name: str, result: Result, message: str = "", seconds: float = 0.0) -> None:
+        if name in run.outcomes or name not in run.changes:
+            return
+        change = run.changes[name]
+        if change.action == "no-op" and result in ("unchanged", "skipped", "paused", "aborted"):
+            result, message = "unchanged", change.reason
+        self._finish(run, ChangeOutcome(key=name, action=change.action, result=result, message=message, seconds=seconds))
 
     def _last_lines(self, group: str) -> tuple[str, ...]:
         try:
@@ -352,16 +493,27 @@ class _Executor:
         return tuple(lines)
 
     def _skip_dependents(self, run: _Run) -> None:
+        """What needs something that will not be there is not tried."""
         progress = True
         while progress:
             progress = False
             for change in list(run.waiting.values()):
-                broken = [name for name in (*change.needs, *change.gates) if run.failed(name)]
-                if broken:
+                if stopped := next((one for name in (*change.needs, *change.gates) if (one := run.stopped(name))), None):
                     del run.waiting[change.key]
-                    message = f"{broken[0]} failed"
-                    self._finish(run, ChangeOutcome(key=change.key, action=change.action, result="skipped", message=message))
+                    self._skip(run, change.key, stopped)
                     progress = True
+            for course in run.courses.values():
+                needs = run.changes[key(course.rollout.new)].needs
+                if course.started is None and not course.over and (stopped := next((one for n in needs if (one := run.stopped(n))), None)):
+                    course.over = progress = True
+                    for name in course.keys:
+                        self._skip(run, name, stopped)
+
+    def _skip(self, run: _Run, name: str, cause: ChangeOutcome) -> None:
+        if cause.result in ("paused", "aborted"):
+            self._close(run, name, cause.result, f"{cause.key} is {cause.result}")
+        else:
+            self._close(run, name, "skipped", f"{cause.key} failed")
 
     def _finish(self, run: _Run, outcome: ChangeOutcome) -> None:
         run.outcomes[outcome.key] = outcome
@@ -376,8 +528,8 @@ class _Executor:
         except Exception as error:  # who only listens must not stop what he listens to
             self._report(Event(kind="notice", key=outcome.key, message=f"a plug-in failed: {type(error).__name__}: {error}"))
 
-    def _since(self, run: _Run, name: str) -> float:
-        return time.monotonic() - run.started[name] if name in run.started else 0.0
+    def _since(self, course: Course) -> float:
+        return self._clock.now() - course.started if course.started is not None else 0.0
 
     def _outcome(self, run: _Run, changes: Changes) -> Outcome:
         """Put the outcomes into the order of the changes; what a cancelled run did not get to is skipped."""
@@ -395,8 +547,10 @@ class _Executor:
         )
 
 
-def _groups_seen(run: _Run) -> set[str]:
-    return {one.observed.resource.name for one in run.changes.values() if one.observed and isinstance(one.resource, InstanceGroup)}
+def _arrived(changes: Mapping[str, Change], rollout: Rollout) -> bool:
+    """Whether a rollout has nothing to do and nothing to wait for."""
+    moving = [changes[name] for name in rollout.balancers]
+    return is_ready(changes[key(rollout.new)]) and not rollout.olds and not rollout.undoing and all(one.action == "no-op" for one in moving)
 
 
 def _failure(change: Change, message: str, seconds: float) -> ChangeOutcome:

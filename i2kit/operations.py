@@ -7,22 +7,29 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from typing import TextIO
 
-from attrs import frozen
+from attrs import field, frozen
 
 from i2kit import executor, planner
+from i2kit.capabilities import Capability
+from i2kit.clock import Clock, SystemClock
+from i2kit.diff import Choices, Past
 from i2kit.diff import diff as diff_resources
 from i2kit.driver import Artefact, Driver
 from i2kit.environment import Environment
 from i2kit.errors import I2kitError, InvalidInput, Problem
 from i2kit.events import Cancel, Event, Report, silent
 from i2kit.images.builder import BuildRequest
+from i2kit.images.locked import Locked
 from i2kit.manifest.workloads import SecretValue, Workload, Workloads
 from i2kit.names import mark_value
-from i2kit.plan import Change, Changes, Observed, Outcome, Plan
-from i2kit.records import Entry, Journal, decode, last_release
+from i2kit.plan import Changes, Observed, Outcome, Plan
+from i2kit.records import Entry, Journal, decode, last_release, paused, recent
+from i2kit.records import positions as recorded_positions
 from i2kit.registry import Registry
 from i2kit.resources import Image, InstanceGroup, Resource, Secret, key
-from i2kit.stages import Source, application_of, connect, diff, load, load_for, plan, ready_builder, resolve, target
+from i2kit.rollout import Position
+from i2kit.saved import SavedPlan
+from i2kit.stages import Source, application_of, connect, load, load_for, plan, ready_builder, resolve, target
 
 
 @frozen(kw_only=True)
@@ -30,24 +37,27 @@ class DeployOptions:
     """How to deploy.
 
     `update_base` moves the base to the newest packages; `keep_failed` leaves a group that did not become ready for inspection;
-    `take_over` claims an application whose holder cannot be proven dead; `no_cache` builds every image anew; `change_seconds` is the
-    longest that one change may take.
+    `take_over` claims an application whose holder cannot be proven dead; `no_cache` builds every image anew; `prune` removes what is not
+    in the manifests any more; `change_seconds` is the longest that one change may take. `clock` is the time the run goes by.
     """
 
     update_base: bool = False
     keep_failed: bool = False
     take_over: bool = False
     no_cache: bool = False
+    prune: bool = False
     change_seconds: float = 900.0
+    clock: Clock = field(factory=SystemClock)
 
 
 @frozen(kw_only=True)
 class Preview:
-    """A plan, what is there, and what would change."""
+    """A plan, what is there, and what would change; `entries` are the application's records."""
 
     plan: Plan
     observed: Observed
     changes: Changes
+    entries: tuple[Entry, ...] = field(default=(), repr=False)
 
 
 def preview(
@@ -68,12 +78,60 @@ def preview(
     """
     environment = environment or Environment()
     workloads = load_for(environment, sources, stdin=stdin)
-    name = application_of(environment, sources, application)
     with closing(connect(environment)) as driver:
-        _, planned = _desired(driver, workloads, environment, name, options, report)
-        observed = driver.observe()
-        _refuse_foreign(observed, planned.application, _workloads(planned.resources), named=bool(application or environment.application))
-        return Preview(plan=planned, observed=observed, changes=diff(planned, observed))
+        return _previewed(driver, workloads, sources, environment, application, options, report)
+
+
+def _previewed(
+    driver: Driver,
+    workloads: Workloads,
+    sources: Sequence[Source],
+    environment: Environment,
+    application: str | None,
+    options: DeployOptions,
+    report: Report,
+    lock: Locked | None = None,
+) -> Preview:
+    """Resolve and plan with the base of `lock`, or of the last release; observe and compare."""
+    ready_builder(environment.builder)
+    name = application_of(environment, sources, application)
+    entries = read_entries(driver, name)
+    released = last_release(entries)
+    previous = released.plan if released else None
+    kept = lock or (previous.lock if previous else None)
+    locked = resolve(workloads, environment, previous=kept, update_base=options.update_base and lock is None, report=report)
+    planned = plan(workloads, locked, environment, application=name, previous=previous)
+    observed = driver.observe()
+    _refuse_foreign(observed, planned.application, _workloads(planned.resources), named=bool(application or environment.application))
+    return look_ahead(planned, observed, entries, environment, options)
+
+
+def look_ahead(planned: Plan, observed: Observed, entries: Sequence[Entry], environment: Environment, options: DeployOptions) -> Preview:
+    """Compare a plan with what is there and in the records."""
+    changes = diff_resources(planned, observed, past_of(entries, options), choices_of(environment, options))
+    return Preview(plan=planned, observed=observed, changes=changes, entries=tuple(entries))
+
+
+def read_entries(driver: Driver, application: str) -> tuple[Entry, ...]:
+    """Return what the application's records say, the oldest first."""
+    return tuple(decode(record) for record in driver.records(mark_value(application)))
+
+
+def past_of(entries: Sequence[Entry], options: DeployOptions, positions: Mapping[str, Position] | None = None) -> Past:
+    """Return what the records add to what is observed; `positions` replace those that they name."""
+    released, newest = last_release(entries), recent(entries, options.clock.now())
+    return Past(
+        released=released.plan if released else None,
+        positions=recorded_positions(entries) if positions is None else positions,
+        recent=newest.plans,
+        unsure=newest.unsure,
+    )
+
+
+def choices_of(environment: Environment, options: DeployOptions) -> Choices:
+    """Return what decides about changes besides the plan and what is seen."""
+    weights = Registry().provider(environment.provider).level(Capability.WEIGHTS).usable
+    return Choices(prune=options.prune, keep_failed=options.keep_failed, weights=weights)
 
 
 def deploy(
@@ -82,14 +140,16 @@ def deploy(
     environment: Environment | None = None,
     application: str | None = None,
     options: DeployOptions = DeployOptions(),
+    saved: SavedPlan | None = None,
     report: Report = silent,
     cancel: Cancel | None = None,
     stdin: TextIO | None = None,
 ) -> Outcome:
     """Make the manifests run: load, resolve, plan, observe, diff, apply.
 
-    Safe to run again at any time, also after a run that was killed. Raises `InvalidInput` before anything is touched, `Held` when
-    another run holds the application.
+    Safe to run again at any time, also after a run that was killed. With `saved`, exactly that plan is carried out, or nothing when the
+    world or the manifests are others by now. Raises `InvalidInput` before anything is touched, `Held` when another run holds the
+    application.
 
     >>> import i2kit
     >>> i2kit.deploy(["examples/hello"], environment=environment).ok
@@ -100,19 +160,22 @@ def deploy(
     """
     environment = environment or Environment()
     workloads = load_for(environment, sources, stdin=stdin)
-    name = application_of(environment, sources, application)
     with closing(connect(environment)) as driver:
-        entries, planned = _desired(driver, workloads, environment, name, options, report)
-        observed = driver.observe()
-        _refuse_foreign(observed, planned.application, _workloads(planned.resources), named=bool(application or environment.application))
-        changes = diff(planned, observed)
-        for notice in planned.notices:
+        lock = saved.plan.lock if saved else None
+        seen = _previewed(driver, workloads, sources, environment, application, options, report, lock)
+        if saved is not None:
+            saved.check(seen.plan, seen.changes)
+        for notice in seen.plan.notices:
             report(Event(kind="notice", message=f"{notice.where}: {notice.message}"))
         registry = Registry()
-        registry.after_plan(planned, changes)
-        if _settled(changes, entries, planned):
-            return executor.unchanged(changes)
-        return _carry_out(driver, planned, workloads, registry, options, report, cancel or threading.Event())
+        registry.after_plan(seen.plan, seen.changes)
+        if _settled(seen):
+            return executor.unchanged(seen.changes)
+        pause = paused(seen.entries)
+        if pause and pause.plan and pause.plan.fingerprint != seen.plan.fingerprint:
+            report(Event(kind="notice", message="the rollout that was paused is given up: the manifests ask for something else"))
+        run = Run(driver=driver, environment=environment, registry=registry, options=options, report=report, cancel=cancel or never())
+        return carry_out(run, seen.plan, workloads)
 
 
 def apply(
@@ -133,7 +196,8 @@ def apply(
     True
     """
     with closing(connect(environment)) as driver:
-        return _carry_out(driver, plan, workloads, Registry(), options, report, cancel or threading.Event())
+        run = Run(driver=driver, environment=environment, registry=Registry(), options=options, report=report, cancel=cancel or never())
+        return carry_out(run, plan, workloads)
 
 
 def destroy(
@@ -160,14 +224,41 @@ def destroy(
     ()
     """
     environment = environment or Environment()
-    name = application_of(environment, sources, application)
-    named = bool(application or environment.application)
     with closing(connect(environment)) as driver:
-        goal = target(environment, name)
-        if not named:
-            wanted = {(mark_value(one.namespace), mark_value(one.name)) for one in _named_by(sources, stdin, goal.application)}
-            _refuse_foreign(driver.observe(), goal.application, wanted, named=False)
-        return _remove(driver, goal, options, report, cancel or threading.Event())
+        goal = _doomed(driver, sources, environment, application, stdin)
+        run = Run(driver=driver, environment=environment, registry=Registry(), options=options, report=report, cancel=cancel or never())
+        return _remove(run, goal)
+
+
+def preview_destroy(
+    sources: Sequence[Source] = (),
+    *,
+    environment: Environment | None = None,
+    application: str | None = None,
+    options: DeployOptions = DeployOptions(),
+    stdin: TextIO | None = None,
+) -> Changes:
+    """Return what `destroy` would remove, and remove nothing.
+
+    >>> import i2kit
+    >>> i2kit.preview_destroy(environment=environment, application="nothing").pending
+    ()
+    """
+    environment = environment or Environment()
+    with closing(connect(environment)) as driver:
+        goal = _doomed(driver, sources, environment, application, stdin)
+        return _surplus(driver, goal, read_entries(driver, goal.application), options)[1]
+
+
+def _doomed(
+    driver: Driver, sources: Sequence[Source], environment: Environment, application: str | None, stdin: TextIO | None
+) -> planner.Target:
+    """Return the application to remove; one that only its manifests name has to share a workload with them."""
+    goal = target(environment, application_of(environment, sources, application))
+    if not (application or environment.application):
+        wanted = {(mark_value(one.namespace), mark_value(one.name)) for one in _named_by(sources, stdin, goal.application)}
+        _refuse_foreign(driver.observe(), goal.application, wanted, named=False)
+    return goal
 
 
 def _named_by(sources: Sequence[Source], stdin: TextIO | None, application: str) -> Sequence[Workload]:
@@ -183,43 +274,43 @@ def _named_by(sources: Sequence[Source], stdin: TextIO | None, application: str)
         raise InvalidInput([*error.problems, advice]) from error
 
 
-def _remove(driver: Driver, goal: planner.Target, options: DeployOptions, report: Report, cancel: Cancel) -> Outcome:
-    journal = Journal(driver, goal.application)
+@frozen(kw_only=True)
+class Run:
+    """What a run that changes something works with."""
+
+    driver: Driver
+    environment: Environment
+    registry: Registry
+    options: DeployOptions
+    report: Report
+    cancel: Cancel
+
+    def journal(self, application: str) -> Journal:
+        """Return the application's records, to be written by this run."""
+        return Journal(self.driver, application, clock=self.options.clock.now)
+
+
+def never() -> threading.Event:
+    """Return what asks nobody to stop."""
+    return threading.Event()
+
+
+def _remove(run: Run, goal: planner.Target) -> Outcome:
+    journal = run.journal(goal.application)
     environment, application = goal.environment.name, goal.application
-    if not journal.read() and not _surplus(driver, goal):
+    entries = journal.read()
+    if not entries and not _surplus(run.driver, goal, entries, run.options)[1].changes:
         return Outcome(application=application, environment=environment, changes=())
     gone = planner.empty(goal)
-    _claim(journal, gone, options, report)
-    outcome = executor.apply(
-        Changes(environment=environment, application=application, changes=_surplus(driver, goal)),
-        driver,
-        journal,
-        _tools(Registry(), gone, Workloads(workloads=()), options),
-        report=report,
-        cancel=cancel,
-    )
+    _claim(journal, gone, run)
+    observed, changes = _surplus(run.driver, goal, entries, run.options)
+    tools = _tools(run, gone, (), Workloads(workloads=()))
+    outcome = executor.apply(changes, observed, run.driver, journal, tools, report=run.report, cancel=run.cancel)
     if outcome.ok:
         journal.remove_all()
     else:
         journal.end([one.key for one in outcome.changes if one.result == "done"], "destroy was not finished")
     return outcome
-
-
-def _desired(
-    driver: Driver, workloads: Workloads, environment: Environment, application: str, options: DeployOptions, report: Report
-) -> tuple[Sequence[Entry], Plan]:
-    """Resolve and plan with the base of the last release."""
-    ready_builder(environment.builder)
-    entries = [decode(record) for record in driver.records(mark_value(application))]
-    release = last_release(entries)
-    locked = resolve(
-        workloads,
-        environment,
-        previous=release.plan.lock if release and release.plan else None,
-        update_base=options.update_base,
-        report=report,
-    )
-    return entries, plan(workloads, locked, environment, application=application)
 
 
 def _refuse_foreign(observed: Observed, application: str, wanted: set[tuple[str, str]], *, named: bool) -> None:
@@ -241,80 +332,120 @@ def _workloads(resources: Iterable[Resource]) -> set[tuple[str, str]]:
     return {(one.mark.namespace, one.mark.workload) for one in resources if isinstance(one, InstanceGroup)}
 
 
-def _settled(changes: Changes, entries: Sequence[Entry], planned: Plan) -> bool:
+def _settled(seen: Preview) -> bool:
     """Whether nothing is to be done: no change is pending, everybody is ready, and the last record says so too."""
+    changes, entries = seen.changes, seen.entries
     if changes.pending or not entries or entries[-1].kind != "release":
         return False
     last = entries[-1].plan
-    return last is not None and last.fingerprint == planned.fingerprint and all(executor.is_ready(one) for one in changes.changes)
+    return last is not None and last.fingerprint == seen.plan.fingerprint and all(executor.is_ready(one) for one in changes.changes)
 
 
-def _carry_out(
-    driver: Driver,
+def carry_out(
+    run: Run,
     planned: Plan,
     workloads: Workloads,
-    registry: Registry,
-    options: DeployOptions,
-    report: Report,
-    cancel: Cancel,
+    *,
+    action: str = "deploy",
+    positions: Mapping[str, Position] | None = None,
+    only: Callable[[Changes], Changes] = lambda changes: changes,
 ) -> Outcome:
-    journal = Journal(driver, planned.application)
-    release = last_release(journal.read())
-    _claim(journal, planned, options, report)
+    """Claim the application, observe, compare and apply; end the claim by what came of it.
+
+    `action` says in the records how a release came about; `positions` tell where rollouts go on (by default what the records say);
+    `only` may leave out some of the changes.
+    """
+    journal = run.journal(planned.application)
+    entries = journal.read()
+    released = last_release(entries)
+    before = released.plan if released else None
+    _claim(journal, planned, run)
     try:
         # What was observed before the claim may have changed since; from here on nobody else changes it.
-        changes = diff(planned, driver.observe())
+        observed = run.driver.observe()
+        past = past_of(entries, run.options, positions)
+        changes = only(diff_resources(planned, observed, past, choices_of(run.environment, run.options)))
+        tools = _tools(run, planned, before.resources if before else (), workloads)
+        _refuse_lost_secrets(changes, tools)
     except I2kitError:
         journal.withdraw()
         raise
-    released = release.plan.by_key() if release and release.plan else {}
     outcome = executor.apply(
-        changes, driver, journal, _tools(registry, planned, workloads, options), released=released, report=report, cancel=cancel
+        changes,
+        observed,
+        run.driver,
+        journal,
+        tools,
+        released=before.by_key() if before else {},
+        report=run.report,
+        cancel=run.cancel,
     )
     done = [one.key for one in outcome.changes if one.result in ("done", "unchanged")]
-    if outcome.ok:
-        journal.release(done)
-    else:
+    if not outcome.ok:
         journal.end(done, "interrupted" if outcome.interrupted else "failed")
+    elif any(one.result == "aborted" for one in outcome.changes):
+        journal.end(done, "aborted")
+    elif outcome.paused:
+        journal.pause(done, next(one.message for one in outcome.changes if one.result == "paused"))
+    else:
+        journal.release(done, action)
     return outcome
 
 
-def _claim(journal: Journal, planned: Plan, options: DeployOptions, report: Report) -> None:
-    line = journal.claim(planned, take_over=options.take_over)
+def _refuse_lost_secrets(changes: Changes, tools: executor.Tools) -> None:
+    """Refuse to make a Secret whose values nobody has: those of older releases are nowhere but in the cloud."""
+    lost = [one for one in changes.pending if isinstance(one.resource, Secret) and one.action == "create"]
+    problems = [
+        Problem(
+            code="secret-values-gone",
+            message=f"version {one.resource.version} of Secret {one.resource.secret} is gone, and its values are in no record",
+            hint="deploy the manifests that have them",
+        )
+        for one in lost
+        if isinstance(one.resource, Secret) and one.resource.name not in tools.secrets
+    ]
+    if problems:
+        raise InvalidInput(problems)
+
+
+def _claim(journal: Journal, planned: Plan, run: Run) -> None:
+    line = journal.claim(planned, take_over=run.options.take_over)
     if line:
-        report(Event(kind="taken-over", message=line))
+        run.report(Event(kind="taken-over", message=line))
 
 
-def _surplus(driver: Driver, goal: planner.Target) -> tuple[Change, ...]:
+def _surplus(driver: Driver, goal: planner.Target, entries: Sequence[Entry], options: DeployOptions) -> tuple[Observed, Changes]:
     """Return the deletes that remove the application; what other applications' records name of what all share stays."""
     own = goal.application
     kept = {
         key(resource)
         for other in driver.applications()
         if other != own
-        for record in driver.records(other)
-        for resource in (getattr(decode(record).plan, "resources", ()))
+        for entry in read_entries(driver, other)
+        for resource in (entry.plan.resources if entry.plan else ())
         if not resource.mark.application
     }
-    return diff_resources(planner.empty(goal), driver.observe(), kept=frozenset(kept)).changes
+    observed = driver.observe()
+    return observed, diff_resources(planner.empty(goal), observed, past_of(entries, options), Choices(kept=frozenset(kept)))
 
 
-def _tools(registry: Registry, planned: Plan, workloads: Workloads, options: DeployOptions) -> executor.Tools:
-    images = {one.name: one for one in planned.resources if isinstance(one, Image)}
+def _tools(run: Run, planned: Plan, released: Sequence[Resource], workloads: Workloads) -> executor.Tools:
+    images = {one.name: one for one in (*released, *planned.resources) if isinstance(one, Image)}
 
     def build_one(image: Image, progress: Callable[[str], None]) -> Artefact:
-        artefact = registry.builder(image.builder).build(BuildRequest(image=image, no_cache=options.no_cache, progress=progress))
-        registry.after_build(image, artefact)
+        request = BuildRequest(image=image, no_cache=run.options.no_cache, progress=progress)
+        artefact = run.registry.builder(image.builder).build(request)
+        run.registry.after_build(image, artefact)
         return artefact
 
     return executor.Tools(
         build=build_one,
         images=images,
         secrets=secret_values(planned, workloads),
-        before=registry.before_change,
-        after=registry.after_change,
-        change_seconds=options.change_seconds,
-        keep_failed=options.keep_failed,
+        before=run.registry.before_change,
+        after=run.registry.after_change,
+        change_seconds=run.options.change_seconds,
+        clock=run.options.clock,
     )
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-from attrs import frozen
+from attrs import field, frozen
 
 from i2kit.images.locked import Locked
 from i2kit.manifest.workloads import Notice
 from i2kit.resources import Resource, key
+from i2kit.rollout import Rollout
+from i2kit.strategy import Strategy
 
 Action = Literal["create", "update", "replace", "delete", "no-op"]
 
@@ -18,7 +20,8 @@ class Plan:
     """What an application should be: abstract resources in an order in which they can be made, without secrets.
 
     `fingerprint` is the sha256 of the resources; equal manifests, images and environments give equal fingerprints. `lock` is what the
-    tags meant. `workloads` keeps the order and the desired sizes of the manifests' workloads.
+    tags meant. `strategies` tell by their groups' keys how workloads go from one revision to the next, `history_limit` how many older
+    releases can be gone back to.
     """
 
     environment: str
@@ -28,6 +31,8 @@ class Plan:
     fingerprint: str
     lock: Locked | None = None
     notices: tuple[Notice, ...] = ()
+    strategies: dict[str, Strategy] = field(factory=dict)
+    history_limit: int = 10
 
     def by_key(self) -> dict[str, Resource]:
         """Return the resources by their keys."""
@@ -100,11 +105,15 @@ class Change:
 
 @frozen(kw_only=True)
 class Changes:
-    """All steps from what is observed to what is planned, no-ops with their reasons among them, in a valid order."""
+    """All steps from what is observed to what is planned, no-ops with their reasons among them, in a valid order.
+
+    `rollouts` say how the groups among them change, and the balancers with them: one after the other, by what is seen on the way.
+    """
 
     environment: str
     application: str
     changes: tuple[Change, ...]
+    rollouts: tuple[Rollout, ...] = ()
 
     @property
     def pending(self) -> tuple[Change, ...]:
@@ -120,12 +129,15 @@ class GroupHealth:
     instances: tuple[Instance, ...]
 
 
-Result = Literal["done", "failed", "skipped", "unchanged"]
+Result = Literal["done", "failed", "skipped", "unchanged", "paused", "aborted"]
 
 
 @frozen(kw_only=True)
 class ChangeOutcome:
-    """What became of one change; `message` says why where it is not done. `seconds` is the time it took."""
+    """What became of one change; `message` says why where it is not done. `seconds` is the time it took.
+
+    A change that failed and is `rolled_back` did no harm: the last good revision is back. `log` are a failed group's last lines.
+    """
 
     key: str
     action: Action
@@ -133,6 +145,7 @@ class ChangeOutcome:
     message: str = ""
     seconds: float = 0.0
     log: tuple[str, ...] = ()
+    rolled_back: bool = False
 
 
 @frozen(kw_only=True)
@@ -146,8 +159,19 @@ class Outcome:
 
     @property
     def ok(self) -> bool:
-        """Whether everything that was to change has changed."""
-        return not self.interrupted and all(change.result in ("done", "unchanged") for change in self.changes)
+        """Whether everything that was to change has changed, or waits as it should."""
+        return not self.interrupted and all(change.result not in ("failed", "skipped") for change in self.changes)
+
+    @property
+    def paused(self) -> bool:
+        """Whether a rollout waits until somebody promotes or aborts it."""
+        return any(change.result == "paused" for change in self.changes)
+
+    @property
+    def rolled_back(self) -> bool:
+        """Whether the run failed, and whatever failed is as it was before."""
+        failed = [change for change in self.changes if change.result == "failed"]
+        return bool(failed) and all(change.rolled_back for change in failed)
 
 
 @frozen(kw_only=True)

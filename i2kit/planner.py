@@ -6,9 +6,9 @@ import base64
 import functools
 import hmac
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from i2kit import names, sizing
 from i2kit.capabilities import Capability
@@ -21,6 +21,7 @@ from i2kit.manifest.workloads import (
     ConfigVolume,
     Container,
     EnvSecret,
+    Notice,
     Pod,
     Resources,
     SecretData,
@@ -42,7 +43,9 @@ from i2kit.resources import (
     Network,
     Resource,
     Secret,
+    key,
 )
+from i2kit.strategy import Strategy
 from i2kit.wire import to_data
 
 CLUSTER_DOMAIN = "svc.cluster.local"
@@ -90,10 +93,11 @@ class Target:
         )
 
 
-def plan(workloads: Workloads, locked: Locked, target: Target, *, secret_key: bytes = b"") -> Plan:
+def plan(workloads: Workloads, locked: Locked, target: Target, *, secret_key: bytes = b"", previous: Plan | None = None) -> Plan:
     """Return the plan for `workloads`.
 
-    `secret_key` keys the digests by which versions of Secrets are told apart. Raises `InvalidInput` with every problem at once when
+    `secret_key` keys the digests by which versions of Secrets are told apart. A workload that was restarted stays so: `previous` is the
+    last release's plan. Raises `InvalidInput` with every problem at once when
     something does not fit the provider's capabilities and limits, or a Pod its memory.
     """
     if problems := problems_of(workloads, locked.images, target):
@@ -101,10 +105,14 @@ def plan(workloads: Workloads, locked: Locked, target: Target, *, secret_key: by
     secrets = {(secret.namespace, secret.name): _secret(secret, target, secret_key) for secret in workloads.secrets}
     images: dict[str, Image] = {}
     groups: dict[tuple[str, str], InstanceGroup] = {}
+    restarts = {(one.mark.namespace, one.mark.workload): one.restarts for one in groups_of(previous)}
     for workload in workloads.workloads:
         image = _image(workload.pod, locked, target)
         images.setdefault(image.name, image)
-        groups[workload.namespace, workload.name] = _group(workload, image, locked, target, secrets)
+        group = _group(workload, image, locked, target, secrets)
+        count = restarts.get((group.mark.namespace, group.mark.workload), 0)
+        groups[workload.namespace, workload.name] = _of_revision(evolve(group, restarts=count), image, target)
+    strategies = {key(groups[one.namespace, one.name]): one.strategy for one in workloads.workloads}
     balancers = [_balancer(service, groups, target) for service in workloads.services]
     records = [_record(balancer, target) for balancer in balancers]
     used = {name for group in groups.values() for name in group.boot.secrets.values()}
@@ -121,10 +129,72 @@ def plan(workloads: Workloads, locked: Locked, target: Target, *, secret_key: by
         application=target.application,
         provider=target.provider.name,
         resources=resources,
-        fingerprint=names.digest([to_data(resource) for resource in resources]),
+        fingerprint=_fingerprint(resources, strategies),
         lock=locked,
-        notices=workloads.notices,
+        notices=(*workloads.notices, *_unscaled(workloads.workloads, target)),
+        strategies=strategies,
+        history_limit=max((one.history_limit for one in workloads.workloads), default=10),
     )
+
+
+def groups_of(plan: Plan | None) -> tuple[InstanceGroup, ...]:
+    """Return the groups of a plan."""
+    return tuple(one for one in (plan.resources if plan else ()) if isinstance(one, InstanceGroup))
+
+
+def _fingerprint(resources: Iterable[Resource], strategies: Mapping[str, Strategy]) -> str:
+    return names.digest([to_data(resource) for resource in resources], {name: to_data(one) for name, one in sorted(strategies.items())})
+
+
+def restarted(plan: Plan, workloads: Collection[tuple[str, str]], target: Target) -> Plan:
+    """Return a plan in which workloads (namespace and name, as marks have them) are of another revision, and nothing else is new."""
+    images = {one.name: one for one in plan.resources if isinstance(one, Image)}
+    renamed: dict[str, InstanceGroup] = {}
+    for group in groups_of(plan):
+        if (group.mark.namespace, group.mark.workload) in workloads:
+            again = evolve(group, restarts=group.restarts + 1)
+            renamed[group.name] = _of_revision(again, images[group.image], target)
+    resources = tuple(_renamed(one, renamed) for one in plan.resources)
+    strategies = {
+        key(renamed[name.partition("/")[2]]) if name.partition("/")[2] in renamed else name: one for name, one in plan.strategies.items()
+    }
+    return evolve(plan, resources=resources, strategies=strategies, fingerprint=_fingerprint(resources, strategies))
+
+
+def _renamed(resource: Resource, renamed: Mapping[str, InstanceGroup]) -> Resource:
+    if isinstance(resource, InstanceGroup):
+        return renamed.get(resource.name, resource)
+    if isinstance(resource, Balancer):
+        backends = (evolve(one, group=renamed[one.group].name) if one.group in renamed else one for one in resource.backends)
+        return evolve(resource, backends=tuple(backends))
+    return resource
+
+
+def merged(current: Plan, other: Plan, workloads: Collection[tuple[str, str]]) -> Plan:
+    """Return `current` with workloads (namespace and name, as marks have them) as `other` has them."""
+    theirs = {(one.mark.namespace, one.mark.workload): one for one in groups_of(other)}
+    ours = {(one.mark.namespace, one.mark.workload): one for one in groups_of(current)}
+    swapped = {ours[which].name: theirs[which] for which in workloads if which in ours and which in theirs}
+    resources = {key(one): one for one in (_renamed(one, swapped) for one in current.resources)}
+    available = other.by_key()
+    needed = {name: available[name] for group in swapped.values() for name in group.needs if name in available}
+    ordered = tuple({**needed, **resources}.values())
+    chosen = {key(one): key(old) for which in workloads if (one := theirs.get(which)) and (old := ours.get(which))}
+    strategies = {name: one for name, one in current.strategies.items() if name not in chosen.values()}
+    strategies |= {name: other.strategies[name] for name in chosen if name in other.strategies}
+    return evolve(current, resources=ordered, strategies=strategies, fingerprint=_fingerprint(ordered, strategies))
+
+
+def _unscaled(workloads: Iterable[Workload], target: Target) -> Iterable[Notice]:
+    """Say which groups keep their size although a HorizontalPodAutoscaler is there."""
+    level = target.provider.level(Capability.AUTOSCALING)
+    for workload in workloads:
+        if workload.scaling is not None and not level.usable:
+            yield Notice(
+                where=workload.where,
+                message=f"{workload.name} runs at minReplicas ({workload.scaling.minimum}): provider {target.provider.name} "
+                f"does not scale groups ({level.reason})",
+            )
 
 
 def empty(target: Target) -> Plan:
@@ -260,9 +330,9 @@ def _idle(workload: Workload, images: Mapping[str, LockedImage]) -> Iterable[Pro
             )
 
 
-def _secret(secret: SecretData, target: Target, key: bytes) -> Secret:
+def _secret(secret: SecretData, target: Target, hmac_key: bytes) -> Secret:
     values = {name: base64.b64encode(value.reveal()).decode() for name, value in secret.data.items()}
-    version = hmac.new(key, json.dumps(values, sort_keys=True).encode(), "sha256").hexdigest()[:16]
+    version = hmac.new(hmac_key, json.dumps(values, sort_keys=True).encode(), "sha256").hexdigest()[:16]
     return Secret(
         name=target.name("Secret", f"{secret.name}-{version[:8]}", secret.namespace, secret.name, version),
         mark=target.mark(secret.namespace),
@@ -303,16 +373,17 @@ def _group(workload: Workload, image: Image, locked: Locked, target: Target, sec
         search=(f"{workload.namespace}.{CLUSTER_DOMAIN}", CLUSTER_DOMAIN, "cluster.local"),
         secrets={name: secrets[workload.namespace, name].name for name in secret_names(pod) if (workload.namespace, name) in secrets},
     )
-    memory, cpu = sizing.memory_mib(pod, locked.images), sizing.cpu_millis(pod)
-    revision = names.digest(image.digest, to_data(boot), cpu, memory, image.architecture)[:REVISION_LENGTH]
+    scaling = workload.scaling
+    scales = scaling is not None and target.provider.level(Capability.AUTOSCALING).usable
     return InstanceGroup(
-        name=target.name("InstanceGroup", f"{workload.name}-{revision[:6]}", workload.namespace, workload.name, revision),
-        mark=target.mark(workload.namespace, workload.name, revision),
+        name=workload.name,
+        mark=target.mark(workload.namespace, workload.name),
         image=image.name,
         network=target.network.name,
-        replicas=workload.replicas,
-        cpu_millis=cpu,
-        memory_mib=memory,
+        replicas=workload.replicas if scaling is None or scales else scaling.minimum,
+        scaling=scaling if scales else None,
+        cpu_millis=sizing.cpu_millis(pod),
+        memory_mib=sizing.memory_mib(pod, locked.images),
         architecture=image.architecture,
         boot=boot,
         grace_seconds=pod.termination_grace_period_seconds,
@@ -320,6 +391,16 @@ def _group(workload: Workload, image: Image, locked: Locked, target: Target, sec
         min_ready_seconds=workload.min_ready_seconds,
         progress_deadline_seconds=workload.progress_deadline_seconds,
     )
+
+
+def _of_revision(group: InstanceGroup, image: Image, target: Target) -> InstanceGroup:
+    """Give a group the revision that its template has, and the name that follows from it."""
+    restarts = [group.restarts] if group.restarts else []
+    template = (image.digest, to_data(group.boot), group.cpu_millis, group.memory_mib, image.architecture, *restarts)
+    revision = names.digest(*template)[:REVISION_LENGTH]
+    mark = evolve(group.mark, revision=revision)
+    name = target.name("InstanceGroup", f"{mark.workload}-{revision[:6]}", mark.namespace, mark.workload, revision)
+    return evolve(group, mark=mark, name=name)
 
 
 def _fields(workload: Workload) -> dict[str, str]:

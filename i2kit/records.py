@@ -11,24 +11,26 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import zstandard
-from attrs import frozen
+from attrs import field, frozen
 
 from i2kit import wire
 from i2kit.driver import Driver, Record
 from i2kit.errors import ConflictingRecord, Held, I2kitError, Problem
 from i2kit.plan import Plan
+from i2kit.rollout import Position
 
 SCHEMA = 1
 LEASE_SECONDS = 120.0
 RENEW_SECONDS = 30.0
-KEPT_RELEASES = 10
+RECENT_SECONDS = 120.0
+"""How long what a cloud answers may be older than what was done, in seconds."""
 
-EntryKind = Literal["claim", "step", "release", "end"]
+EntryKind = Literal["claim", "step", "release", "pause", "end"]
 
 
 @frozen(kw_only=True)
@@ -53,7 +55,8 @@ class Holder:
 class Entry:
     """What one record says; `time` and `lease_seconds` in seconds.
 
-    `plan` stands in claims (what is wanted) and releases (what was reached).
+    `plan` stands in claims (what is wanted), releases (what was reached) and pauses (what is being reached). `positions` tell by workload
+    where rollouts stand. `release` counts an application's releases from 1; `action` says how a release came about.
     """
 
     schema: int = SCHEMA
@@ -65,7 +68,10 @@ class Entry:
     plan: Plan | None = None
     done: tuple[str, ...] = ()
     doing: tuple[str, ...] = ()
+    positions: dict[str, Position] = field(factory=dict)
     message: str = ""
+    release: int = 0
+    action: str = ""
 
 
 def encode(entry: Entry) -> bytes:
@@ -142,6 +148,46 @@ def last_release(entries: Sequence[Entry]) -> Entry | None:
     return next((entry for entry in reversed(entries) if entry.kind == "release"), None)
 
 
+def releases(entries: Sequence[Entry]) -> tuple[Entry, ...]:
+    """Return the releases, the oldest first."""
+    return tuple(entry for entry in entries if entry.kind == "release")
+
+
+def paused(entries: Sequence[Entry]) -> Entry | None:
+    """Return the pause in which the application is, None when it is in none."""
+    return entries[-1] if entries and entries[-1].kind == "pause" else None
+
+
+def positions(entries: Sequence[Entry]) -> dict[str, Position]:
+    """Return where rollouts stand: what the newest run wrote that is not at its end, or pauses."""
+    last = next((entry for entry in reversed(entries) if entry.kind != "claim"), None)
+    return dict(last.positions) if last is not None and last.kind in ("step", "pause") else {}
+
+
+@frozen(kw_only=True)
+class Recent:
+    """What the newest runs wanted, where that may not show yet (the newest last), and keys of what they were changing when they died."""
+
+    plans: tuple[Plan, ...] = ()
+    unsure: frozenset[str] = frozenset()
+
+
+def recent(entries: Sequence[Entry], now: float) -> Recent:
+    """Return what is to be remembered of the newest runs: of those that died, or of one that ended well a moment ago.
+
+    Of one that ended with failures the records do not say what it left; that is there to be seen.
+    """
+    ends = [index for index, entry in enumerate(entries) if entry.kind in ("release", "pause", "end")]
+    unfinished = entries[ends[-1] + 1 :] if ends else entries
+    if not unfinished:
+        last = entries[-1] if entries else None
+        fresh = last is not None and last.kind != "end" and last.plan is not None and now - last.time < RECENT_SECONDS
+        return Recent(plans=(last.plan,) if fresh and last and last.plan else ())
+    young = now - unfinished[-1].time < RECENT_SECONDS
+    changed = {name for entry in unfinished for name in ((*entry.doing, *entry.done) if young else entry.doing)}
+    return Recent(plans=tuple(entry.plan for entry in unfinished if entry.plan), unsure=frozenset(changed))
+
+
 class Journal:
     """An application's records as one run writes them. Not thread-safe: the executor's main loop alone appends."""
 
@@ -162,6 +208,7 @@ class Journal:
         self._next = 1
         self._renewed = 0.0
         self._plan: Plan | None = None
+        self._positions: Mapping[str, Position] = {}
 
     def read(self) -> tuple[Entry, ...]:
         """Return what all records say, oldest first."""
@@ -180,8 +227,13 @@ class Journal:
         self._append("claim", plan=plan)
         return line
 
-    def step(self, done: Sequence[str], doing: Sequence[str]) -> None:
-        """Write down what is done and what comes next, before it comes; raise `Held` when another run has taken over."""
+    def step(self, done: Sequence[str], doing: Sequence[str], positions: Mapping[str, Position] | None = None) -> None:
+        """Write down what is done, where rollouts stand and what comes next, before it comes.
+
+        Raises `Held` when another run has taken over.
+        """
+        if positions is not None:
+            self._positions = dict(positions)
         self._append("step", done=tuple(done), doing=tuple(doing))
 
     def renew(self, done: Sequence[str], doing: Sequence[str]) -> None:
@@ -189,13 +241,21 @@ class Journal:
         if self._clock() - self._renewed >= RENEW_SECONDS:
             self.step(done, doing)
 
-    def release(self, done: Sequence[str]) -> None:
+    def release(self, done: Sequence[str], action: str = "deploy") -> None:
         """End the run: everything is as the plan says."""
-        self._append("release", plan=self._plan, done=tuple(done))
+        number = max((entry.release for entry in self._records.values()), default=0) + 1
+        self._positions = {}
+        self._append("release", plan=self._plan, done=tuple(done), release=number, action=action)
+        self._tidy()
+
+    def pause(self, done: Sequence[str], message: str) -> None:
+        """End the run: it goes on when somebody promotes what waits, and the claim is given back until then."""
+        self._append("pause", plan=self._plan, done=tuple(done), message=message)
         self._tidy()
 
     def end(self, done: Sequence[str], message: str) -> None:
         """End the run: not everything is done, and the claim is given back."""
+        self._positions = {}
         self._append("end", done=tuple(done), message=message)
         self._tidy()
 
@@ -219,6 +279,8 @@ class Journal:
         done: tuple[str, ...] = (),
         doing: tuple[str, ...] = (),
         message: str = "",
+        release: int = 0,
+        action: str = "",
     ) -> None:
         entry = Entry(
             kind=kind,
@@ -229,7 +291,10 @@ class Journal:
             plan=plan,
             done=done,
             doing=doing,
+            positions=dict(self._positions),
             message=message,
+            release=release,
+            action=action,
         )
         try:
             self._driver.append_record(self._application, self._next, encode(entry))
@@ -263,11 +328,21 @@ class Journal:
 
     def _tidy(self) -> None:
         """Remove what only mattered while a run was under way, and releases beyond the limit; the newest record always stays."""
-        releases = [number for number, entry in self._records.items() if entry.kind == "release"]
-        kept = {self._next - 1, *sorted(releases)[-KEPT_RELEASES:]}
-        for number in sorted(self._records.keys() - kept):
+        for number in superfluous(self._records):
             self._driver.remove_record(self._application, number)
             del self._records[number]
+
+
+def superfluous(entries: Mapping[int, Entry]) -> tuple[int, ...]:
+    """Return the numbers of records that nothing needs: all but the newest, the releases that can be gone back to, and the present one.
+
+    >>> superfluous({})
+    ()
+    """
+    found = [number for number in sorted(entries) if entries[number].kind == "release"]
+    limit = max((plan.history_limit for number in found[-1:] if (plan := entries[number].plan)), default=0)
+    kept = {max(entries, default=0), *found[-(limit + 1) :]}
+    return tuple(number for number in sorted(entries) if number not in kept)
 
 
 def _free_or_dead(last: Entry | None, me: Holder, now: float, take_over: bool) -> str:
@@ -275,7 +350,7 @@ def _free_or_dead(last: Entry | None, me: Holder, now: float, take_over: bool) -
 
     Pure but for looking at processes.
     """
-    if last is None or last.kind in ("release", "end"):
+    if last is None or last.kind in ("release", "pause", "end"):
         return ""
     alive = liveness(last.holder, me)
     if alive == "dead":

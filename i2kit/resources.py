@@ -106,7 +106,8 @@ class InstanceGroup:
 
     `cpu_millis` is in thousandths of a core, `memory_mib` the VM's whole memory, the `*_seconds` as in Kubernetes (`drain_seconds`:
     how long a member that is to stop still serves after ``/readyz`` failed). `form` is `replicas` (interchangeable members) or `ordinals`.
-    With `scaling` the provider moves the size between bounds. Members that are not ready are the first to leave a group that shrinks.
+    With `scaling` the provider moves the size between bounds. `restarts` counts how often the workload was replaced without a change.
+    Members that are not ready are the first to leave a group that shrinks.
     """
 
     name: str
@@ -125,6 +126,7 @@ class InstanceGroup:
     min_ready_seconds: int = 0
     progress_deadline_seconds: int = 600
     scaling: Scaling | None = None
+    restarts: int = 0
     kind: Literal["InstanceGroup"] = "InstanceGroup"
 
     @property

@@ -138,10 +138,19 @@ def resolve(
         raise InvalidInput(_by_file([*error.problems, *misfits], [one.where.file for one in workloads.workloads])) from error
 
 
-def plan(workloads: Workloads, locked: Locked, environment: Environment, *, application: str, format: str | None = None) -> Plan:  # noqa: A002
+def plan(
+    workloads: Workloads,
+    locked: Locked,
+    environment: Environment,
+    *,
+    application: str,
+    format: str | None = None,  # noqa: A002
+    previous: Plan | None = None,
+) -> Plan:
     """Turn workloads into abstract resources; touches nothing and needs no credentials.
 
-    `format` overrides the image format that the provider likes best. Raises `InvalidInput` for what the provider cannot do and
+    `format` overrides the image format that the provider likes best; `previous` is the last release's plan, by which a workload that was
+    restarted stays so. Raises `InvalidInput` for what the provider cannot do and
     what does not fit.
 
     >>> import i2kit
@@ -156,6 +165,7 @@ def plan(workloads: Workloads, locked: Locked, environment: Environment, *, appl
         locked,
         target(environment, application, format),
         secret_key=secret_key(environment) if key_needed else b"",
+        previous=previous,
     )
 
 

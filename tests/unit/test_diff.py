@@ -6,7 +6,7 @@ import pytest
 from attrs import evolve
 from sample import container, locked, service, target, workload, workloads
 
-from i2kit.diff import diff
+from i2kit.diff import Choices, diff
 from i2kit.errors import InvalidInput
 from i2kit.manifest.workloads import EnvValue, Pod
 from i2kit.plan import Instance, Observed, ObservedResource, Plan
@@ -104,7 +104,7 @@ def test_destroy_leaves_what_another_application_uses() -> None:
 
 def test_destroy_leaves_images_that_others_records_name() -> None:
     kept = frozenset(key(one) for one in planned().resources if one.kind == "Image")
-    deleted = {change.resource.kind for change in diff(empty(target()), seen(planned()), kept=kept).pending}
+    deleted = {change.resource.kind for change in diff(empty(target()), seen(planned()), choices=Choices(kept=kept)).pending}
     assert "Image" not in deleted
     assert "Network" in deleted
 

@@ -1,0 +1,343 @@
+"""What the records are good for: history, going back, and rollouts that wait for somebody."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import closing
+from typing import Literal
+
+from attrs import evolve, frozen
+
+from i2kit import planner
+from i2kit.driver import Driver
+from i2kit.environment import Environment
+from i2kit.errors import InvalidInput, Problem
+from i2kit.events import Cancel, Event, Report, silent
+from i2kit.manifest.workloads import Workloads
+from i2kit.names import mark_value
+from i2kit.operations import DeployOptions, Preview, Run, carry_out, look_ahead, never, read_entries
+from i2kit.plan import Changes, Outcome, Plan
+from i2kit.records import Entry, last_release, paused, positions, releases
+from i2kit.registry import Registry
+from i2kit.resources import Image, key
+from i2kit.rollout import Position
+from i2kit.rollouts import workload_of
+from i2kit.stages import connect, target
+
+_NONE = Workloads(workloads=())
+
+
+@frozen(kw_only=True)
+class ReleasedWorkload:
+    """A workload of a release; `images` are its containers' images with the digests that they had."""
+
+    name: str
+    namespace: str
+    revision: str
+    replicas: int
+    images: tuple[str, ...]
+
+
+@frozen(kw_only=True)
+class Release:
+    """One release: its number, when it was complete (seconds since the epoch), how it came about, and by whom.
+
+    `current` is the one that was reached last.
+    """
+
+    number: int
+    time: float
+    action: str
+    by: str
+    current: bool
+    workloads: tuple[ReleasedWorkload, ...]
+
+
+@frozen(kw_only=True)
+class RolloutStatus:
+    """Where a workload's rollout stands: `paused` waits for `promote` or `abort`, `running` has somebody at work (or one that died)."""
+
+    workload: str
+    revision: str
+    state: Literal["running", "paused"]
+    stage: int
+    message: str = ""
+
+
+def history(environment: Environment, application: str) -> tuple[Release, ...]:
+    """Return the releases that can be gone back to and the present one, the oldest first.
+
+    >>> import i2kit
+    >>> i2kit.history(environment, "nothing")
+    ()
+    """
+    with closing(connect(environment)) as driver:
+        entries = read_entries(driver, application)
+    last = last_release(entries)
+    return tuple(_release(entry, entry.plan, current=entry is last) for entry in releases(entries) if entry.plan)
+
+
+def _release(entry: Entry, plan: Plan, *, current: bool) -> Release:
+    images = {one.name: one for one in plan.resources if isinstance(one, Image)}
+    workloads = tuple(
+        ReleasedWorkload(
+            name=group.mark.workload,
+            namespace=group.mark.namespace,
+            revision=group.mark.revision,
+            replicas=group.replicas,
+            images=tuple(f"{name}@{digest[:19]}" for name, digest in sorted(_own_images(plan, images[group.image]).items())),
+        )
+        for group in planner.groups_of(plan)
+    )
+    return Release(number=entry.release, time=entry.time, action=entry.action, by=str(entry.holder), current=current, workloads=workloads)
+
+
+def _own_images(plan: Plan, image: Image) -> Mapping[str, str]:
+    """Return the images of a Pod's containers, without those of the base."""
+    known = {one.reference for one in plan.lock.images.values()} if plan.lock else set()
+    return {name: digest for name, digest in image.sources.items() if not known or name in known}
+
+
+def rollback(
+    environment: Environment,
+    application: str,
+    *,
+    to: int | None = None,
+    workload: str | None = None,
+    options: DeployOptions = DeployOptions(),
+    report: Report = silent,
+    cancel: Cancel | None = None,
+) -> Outcome:
+    """Return an application, or one workload of it, to an earlier release: by default the one before the present one.
+
+    After a deploy that failed or was interrupted, the default is the last good release itself. Raises `InvalidInput` when there is
+    nothing to go back to.
+
+    >>> import i2kit
+    >>> i2kit.deploy(["examples/hello"], environment=environment).ok
+    True
+    >>> i2kit.rollback(environment, "hello", to=1).ok
+    True
+    """
+    with closing(connect(environment)) as driver:
+        entries = read_entries(driver, application)
+        chosen = _chosen(entries, application, to)
+        plan = _goal(entries, chosen, application, workload)
+        number = chosen.release
+        what = f"rollback to {number}" + (f" of {workload}" if workload else "")
+        report(Event(kind="stage", message=f"going back to release {number}"))
+        return carry_out(_run(driver, environment, options, report, cancel), plan, _NONE, action=what)
+
+
+def preview_rollback(
+    environment: Environment,
+    application: str,
+    *,
+    to: int | None = None,
+    workload: str | None = None,
+    options: DeployOptions = DeployOptions(),
+) -> Preview:
+    """Return what `rollback` would do, and do nothing.
+
+    >>> import i2kit
+    >>> i2kit.deploy(["examples/hello"], environment=environment).ok
+    True
+    >>> i2kit.preview_rollback(environment, "hello", to=1).changes.pending
+    ()
+    """
+    with closing(connect(environment)) as driver:
+        entries = read_entries(driver, application)
+        plan = _goal(entries, _chosen(entries, application, to), application, workload)
+        return look_ahead(plan, driver.observe(), entries, environment, options)
+
+
+def _run(driver: Driver, environment: Environment, options: DeployOptions, report: Report, cancel: Cancel | None) -> Run:
+    return Run(driver=driver, environment=environment, registry=Registry(), options=options, report=report, cancel=cancel or never())
+
+
+def _chosen(entries: Sequence[Entry], application: str, to: int | None) -> Entry:
+    """Return the release to go back to."""
+    known = releases(entries)
+    if not known:
+        raise InvalidInput(Problem(code="no-release", message=f"application {application!r} was never deployed whole", hint="deploy it"))
+    if to is not None:
+        found = next((entry for entry in known if entry.release == to), None)
+        if found is None:
+            numbers = ", ".join(str(entry.release) for entry in known)
+            raise InvalidInput(
+                Problem(code="no-such-release", message=f"there is no release {to} of {application!r}", expected=f"one of {numbers}")
+            )
+        return found
+    present = known[-1]
+    if entries[-1].kind != "release":
+        return present
+    print_of = present.plan.fingerprint if present.plan else ""
+    earlier = [entry for entry in known if entry.plan and entry.plan.fingerprint != print_of]
+    if not earlier:
+        raise InvalidInput(
+            Problem(
+                code="no-release",
+                message=f"application {application!r} has no earlier release",
+                hint="`i2kit history` shows which there are; revisionHistoryLimit says how many are kept",
+            )
+        )
+    return earlier[-1]
+
+
+def _goal(entries: Sequence[Entry], chosen: Entry, application: str, workload: str | None) -> Plan:
+    """Return the plan of the chosen release, or the present one with a single workload of it."""
+    plan, present = chosen.plan, last_release(entries)
+    if plan is None or present is None or present.plan is None:
+        raise InvalidInput(Problem(code="no-release", message=f"release {chosen.release} of {application!r} holds no plan"))
+    if workload is None:
+        return plan
+    return planner.merged(present.plan, plan, _named(plan, workload, application))
+
+
+def _named(plan: Plan, workload: str | None, application: str) -> Collection[tuple[str, str]]:
+    """Return namespace and name of the workloads of a plan that a user means: all, or the one called ``name`` or ``namespace/name``."""
+    known = [(group.mark.namespace, group.mark.workload) for group in planner.groups_of(plan)]
+    namespace, _, name = (workload or "").rpartition("/")
+    found = [one for one in known if workload is None or (one[1] == mark_value(name) and namespace in ("", one[0]))]
+    if not found:
+        names = ", ".join(name for _, name in known)
+        message = f"application {application!r} has no workload {workload!r}"
+        raise InvalidInput(Problem(code="no-such-workload", message=message, expected=f"one of {names}"))
+    return found
+
+
+def restart(
+    environment: Environment,
+    application: str,
+    *,
+    workload: str | None = None,
+    options: DeployOptions = DeployOptions(),
+    report: Report = silent,
+    cancel: Cancel | None = None,
+) -> Outcome:
+    """Replace the members of an application's workloads, or of one, without a change, by the strategy of each.
+
+    >>> import i2kit
+    >>> i2kit.deploy(["examples/hello"], environment=environment).ok
+    True
+    >>> i2kit.restart(environment, "hello").ok
+    True
+    """
+    with closing(connect(environment)) as driver:
+        released = last_release(read_entries(driver, application))
+        if released is None or released.plan is None:
+            raise InvalidInput(
+                Problem(code="no-release", message=f"application {application!r} was never deployed whole", hint="deploy it")
+            )
+        which = _named(released.plan, workload, application)
+        plan = planner.restarted(released.plan, which, target(environment, application))
+        return carry_out(_run(driver, environment, options, report, cancel), plan, _NONE, action="restart")
+
+
+def promote(
+    environment: Environment,
+    application: str,
+    *,
+    workload: str | None = None,
+    options: DeployOptions = DeployOptions(),
+    report: Report = silent,
+    cancel: Cancel | None = None,
+) -> Outcome:
+    """Let rollouts that wait go on, all of the application's or one workload's.
+
+    Raises `InvalidInput` when none waits.
+
+    >>> import i2kit
+    >>> i2kit.promote(environment, "nothing")
+    Traceback (most recent call last):
+    i2kit.errors.InvalidInput: no rollout of 'nothing' is paused; `i2kit rollout status` shows where rollouts stand [nothing-paused]
+    """
+    with closing(connect(environment)) as driver:
+        entries = read_entries(driver, application)
+        plan, waiting = _waiting(entries, application, workload)
+        moved = {name: evolve(position, promoted=True) for name, position in waiting.items()}
+        run = _run(driver, environment, options, report, cancel)
+        return carry_out(run, plan, _NONE, positions={**positions(entries), **moved})
+
+
+def abort(
+    environment: Environment,
+    application: str,
+    *,
+    workload: str | None = None,
+    options: DeployOptions = DeployOptions(),
+    report: Report = silent,
+    cancel: Cancel | None = None,
+) -> Outcome:
+    """Take rollouts that wait, or whose run died, back: the last good revision is put back whole.
+
+    Raises `InvalidInput` when none is under way, `Held` when somebody is at work on it.
+
+    >>> import i2kit
+    >>> i2kit.abort(environment, "nothing")
+    Traceback (most recent call last):
+    i2kit.errors.InvalidInput: no rollout of 'nothing' is under way; `i2kit rollout status` shows where rollouts stand [nothing-paused]
+    """
+    with closing(connect(environment)) as driver:
+        entries = read_entries(driver, application)
+        plan, waiting = _waiting(entries, application, workload, also_running=True)
+        undone = {name: evolve(position, undo="aborted", aborted=True) for name, position in waiting.items()}
+        run = _run(driver, environment, options, report, cancel)
+        return carry_out(run, plan, _NONE, positions={**positions(entries), **undone}, only=_only(undone))
+
+
+def _only(workloads: Mapping[str, Position]) -> Callable[[Changes], Changes]:
+    """Leave everything out that is not part of these workloads' rollouts."""
+
+    def restricted(changes: Changes) -> Changes:
+        chosen = tuple(one for one in changes.rollouts if one.workload in workloads)
+        keys = {name for one in chosen for name in (key(one.new), *(key(old) for old in one.olds), *one.balancers)}
+        kept = tuple(evolve(one, needs=()) for one in changes.changes if one.key in keys)
+        return evolve(changes, changes=kept, rollouts=chosen)
+
+    return restricted
+
+
+def _waiting(
+    entries: Sequence[Entry], application: str, workload: str | None, *, also_running: bool = False
+) -> tuple[Plan, dict[str, Position]]:
+    """Return the plan that is being rolled out, and the positions of the rollouts that a user means."""
+    found = positions(entries) if also_running or paused(entries) else {}
+    plan = next((entry.plan for entry in reversed(entries) if entry.plan), None)
+    if plan is None or not found:
+        raise InvalidInput(
+            Problem(
+                code="nothing-paused",
+                message=f"no rollout of {application!r} is {'under way' if also_running else 'paused'}",
+                hint="`i2kit rollout status` shows where rollouts stand",
+            )
+        )
+    which = {f"{namespace}/{name}" for namespace, name in _named(plan, workload, application)}
+    chosen = {name: position for name, position in found.items() if name in which}
+    if not chosen:
+        raise InvalidInput(Problem(code="nothing-paused", message=f"the rollout of {workload!r} is not under way"))
+    return plan, chosen
+
+
+def rollout_status(environment: Environment, application: str) -> tuple[RolloutStatus, ...]:
+    """Return the rollouts that pause or are under way; none when the application is as it was last deployed.
+
+    >>> import i2kit
+    >>> i2kit.rollout_status(environment, "nothing")
+    ()
+    """
+    with closing(connect(environment)) as driver:
+        entries = read_entries(driver, application)
+    plan = next((entry.plan for entry in reversed(entries) if entry.plan), None)
+    groups = {workload_of(group): group for group in planner.groups_of(plan)}
+    pause = paused(entries)
+    return tuple(
+        RolloutStatus(
+            workload=name,
+            revision=groups[name].mark.revision if name in groups else "",
+            state="paused" if pause else "running",
+            stage=position.stage + 1,
+            message=pause.message if pause else position.undo,
+        )
+        for name, position in positions(entries).items()
+    )

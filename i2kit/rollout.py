@@ -1,0 +1,599 @@
+"""The way of one workload from the groups that are there to the one that is planned: which step comes now.
+
+Pure, and asked again after every step, so that it reacts to what is seen, resumes after a run that died, and times out. What a plan
+shows is its simulation. No provider carries rollout code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+from attrs import evolve, field, frozen
+
+from i2kit.resources import InstanceGroup
+from i2kit.strategy import Strategy
+
+WHOLE = 100
+"""The weights of a workload's groups behind a balancer add up to this."""
+
+
+@frozen(kw_only=True)
+class Position:
+    """Where a rollout to group `to` stands; every step of a run writes it into the records.
+
+    `stage` counts the stages that are done, `reached` is when the present one got its traffic (seconds since the epoch), `promoted`
+    that somebody let it go on. `before` is the size that the old group had when the rollout began. `undo` says why the old revision is
+    put back; it is empty on the way forward.
+    """
+
+    to: str
+    stage: int = 0
+    reached: float | None = None
+    promoted: bool = False
+    before: int | None = None
+    undo: str = ""
+    aborted: bool = False
+
+
+@frozen(kw_only=True)
+class Rollout:
+    """One workload's rollout: from `olds` to `new` at `size` replicas.
+
+    `stable` is what is put back when it fails (the last good release's group; `new` itself, at its former size, when only the size
+    changes; None when there is nothing to go back to). `balancers` are the keys of those that move along. `weights` tells whether the
+    provider can divide traffic; `at_once`, that it can only move as a whole because the balancer itself changes with the Pod.
+    `repair` tells that the group is to be applied although its size is right: something of it is broken.
+    """
+
+    workload: str
+    new: InstanceGroup
+    size: int
+    olds: tuple[InstanceGroup, ...] = ()
+    stable: InstanceGroup | None = None
+    strategy: Strategy = Strategy()
+    balancers: tuple[str, ...] = ()
+    weights: bool = True
+    at_once: bool = False
+    keep_failed: bool = False
+    position: Position
+
+    @property
+    def strays(self) -> tuple[InstanceGroup, ...]:
+        """Old groups that nobody goes back to: of runs that died, failed or were aborted."""
+        return tuple(old for old in self.olds if self.stable is None or old.name != self.stable.name)
+
+    @property
+    def undoing(self) -> bool:
+        """Whether the old revision is being put back."""
+        return bool(self.position.undo)
+
+    def give_up(self, reason: str, *, aborted: bool = False) -> Rollout:
+        """Return the rollout on its way back."""
+        return evolve(self, position=evolve(self.position, undo=reason, aborted=aborted))
+
+
+@frozen(kw_only=True)
+class GroupSeen:
+    """A group that is there: its size as last applied or observed, and how many members are ready, and for long enough.
+
+    `ready` is None until somebody looked since the last step. `broken`: to be applied although its size is right.
+    """
+
+    size: int
+    ready: int | None = None
+    available: int = 0
+    scaling: bool = False
+    broken: bool = False
+
+
+@frozen(kw_only=True)
+class Seen:
+    """What a rollout goes by.
+
+    `traffic` are the weights of the workload's groups behind its balancers; `unsettled` that balancers differ among each other or from
+    what they should be in more than weights; `restored` that balancers and names are those of the last good release. `progressed` is
+    when it last got further (seconds since the epoch); `shortfall` says what is missing, for people.
+    """
+
+    groups: Mapping[str, GroupSeen] = field(factory=dict)
+    traffic: Mapping[str, int] = field(factory=dict)
+    unsettled: bool = False
+    restored: bool = True
+    progressed: float = 0.0
+    shortfall: str = ""
+
+
+@frozen(kw_only=True)
+class Resize:
+    """Make a group, or give it another size."""
+
+    group: InstanceGroup
+    reason: str
+
+
+@frozen(kw_only=True)
+class Shift:
+    """Divide the traffic of the workload's balancers; with `final` they become what is planned in everything else, too."""
+
+    weights: Mapping[str, int]
+    reason: str
+    final: bool = False
+
+
+@frozen(kw_only=True)
+class Restore:
+    """Give balancers and names back to the last good release."""
+
+    reason: str
+
+
+@frozen(kw_only=True)
+class Remove:
+    """Remove a group; its members are drained first. `leftover`: the rollout has arrived without it."""
+
+    group: InstanceGroup
+    reason: str
+    leftover: bool = False
+
+
+@frozen(kw_only=True)
+class Advance:
+    """Nothing to do to the world: the rollout stands elsewhere now."""
+
+    position: Position
+    reason: str
+
+
+@frozen(kw_only=True)
+class Wait:
+    """Nothing to do until something else is seen, or until a time (seconds since the epoch)."""
+
+    reason: str
+    until: float | None = None
+
+
+@frozen(kw_only=True)
+class Pause:
+    """Nothing to do until somebody promotes or aborts."""
+
+    reason: str
+
+
+@frozen(kw_only=True)
+class Done:
+    """The new revision is all there is."""
+
+
+@frozen(kw_only=True)
+class Undone:
+    """The old revision is back, or nothing was there to go back to; `problem` says what is wrong with it all the same."""
+
+    problem: str = ""
+
+
+Action = Resize | Shift | Restore | Remove | Advance | Wait | Pause | Done | Undone
+
+_BLIND_SECONDS = 60.0
+_NOTHING = GroupSeen(size=0, ready=0)
+
+
+@frozen(kw_only=True)
+class _Scene:
+    """A rollout and what is seen of it, with what every strategy asks."""
+
+    rollout: Rollout
+    seen: Seen
+
+    @property
+    def new(self) -> GroupSeen:
+        return self.seen.groups.get(self.rollout.new.name, _NOTHING)
+
+    @property
+    def size(self) -> int:
+        return self.rollout.size
+
+    @property
+    def olds(self) -> list[InstanceGroup]:
+        return [old for old in self.rollout.olds if old.name in self.seen.groups]
+
+    @property
+    def old_size(self) -> int:
+        return sum(self.group(old).size for old in self.olds)
+
+    @property
+    def looked(self) -> bool:
+        return all(self.group(one).ready is not None for one in (self.rollout.new, *self.olds))
+
+    @property
+    def complete(self) -> bool:
+        return self.new.size == self.size and self.new.available >= self.size and not self.new.broken
+
+    @property
+    def takes_in_advance(self) -> bool:
+        """Whether a group can stand behind the balancers before it gets traffic, so that its health there is known."""
+        return self.rollout.weights and not self.rollout.at_once and bool(self.rollout.balancers)
+
+    @property
+    def least_available(self) -> int:
+        return self.size - _limits(self.rollout.strategy, self.size)[1]
+
+    def group(self, group: InstanceGroup) -> GroupSeen:
+        return self.seen.groups.get(group.name, _NOTHING)
+
+    def ready(self, group: InstanceGroup) -> int:
+        """How many members are ready; none as long as nobody looked."""
+        seen = self.group(group)
+        return min(seen.ready or 0, seen.size)
+
+    def serves(self, group: InstanceGroup) -> bool:
+        """Whether the group gets traffic, or may do work without any."""
+        return self.seen.traffic.get(group.name, 0) > 0 if self.rollout.balancers else True
+
+    def resized(self, group: InstanceGroup, size: int, reason: str) -> Resize:
+        """Scaling pauses as long as a rollout goes on."""
+        return Resize(group=evolve(group, replicas=size, scaling=None), reason=reason)
+
+    def grown(self, size: int, reason: str) -> Resize | None:
+        """Return the step that gives the new group a size, if it has another one."""
+        exists = self.rollout.new.name in self.seen.groups
+        if exists and self.new.size == size and not self.new.broken:
+            return None
+        return self.resized(self.rollout.new, size, reason)
+
+    def shifted(self, weights: Mapping[str, int], reason: str, *, final: bool = False) -> Shift | None:
+        """Return the step that divides the traffic like that, if it is divided otherwise."""
+        if not self.rollout.balancers or (self.rollout.at_once and not final):
+            return None
+        wanted = dict(weights)
+        if dict(self.seen.traffic) == wanted and not self.seen.unsettled:
+            return None
+        return Shift(weights=wanted, reason=reason, final=final)
+
+    def introduced(self) -> Shift | None:
+        """Return the step that has the balancers check the new group before it gets traffic."""
+        name = self.rollout.new.name
+        if not self.takes_in_advance or name in self.seen.traffic or not self.new.size:
+            return None
+        present = {old: weight for old, weight in self.seen.traffic.items() if old in self.seen.groups}
+        return self.shifted({**present, name: 0}, f"{name} is checked before it gets traffic")
+
+
+def next_step(rollout: Rollout, seen: Seen, now: float) -> Action:
+    """Return what to do next, given what is seen at `now` (seconds since the epoch)."""
+    scene = _Scene(rollout=rollout, seen=seen)
+    waited = now - seen.progressed - rollout.new.progress_deadline_seconds
+    # Members that nobody could look at may be ready; but not for ever.
+    overdue = waited >= (0 if scene.looked else _BLIND_SECONDS)
+    if rollout.undoing:
+        return _back(scene, overdue)
+    step = _forward(scene, now)
+    if isinstance(step, Wait) and step.until is None and overdue:
+        seconds = rollout.new.progress_deadline_seconds
+        reason = f"not ready after {seconds} s without progress: {seen.shortfall or step.reason}"
+        return Advance(position=rollout.give_up(reason).position, reason=reason)
+    return step
+
+
+def _forward(scene: _Scene, now: float) -> Action:
+    for old in scene.olds:
+        if scene.group(old).scaling:
+            return scene.resized(old, scene.group(old).size, "scaling pauses during the rollout")
+    if not scene.olds:
+        return _alone(scene)
+    if stray := _stray(scene):
+        return stray
+    strategy = scene.rollout.strategy.type
+    if strategy == "recreate":
+        return _recreate(scene)
+    if strategy == "rolling-update" and not scene.rollout.at_once:
+        return _rolling(scene)
+    return _staged(scene, now)
+
+
+def _alone(scene: _Scene) -> Action:
+    """Nothing else of the workload is there: nothing can be lost, and a Pod may need its own Service to get ready."""
+    return (
+        scene.grown(scene.size, f"{scene.size} replicas are wanted")
+        or scene.shifted(_all(scene), "nothing else serves", final=True)
+        or _arrival(scene)
+    )
+
+
+def _arrival(scene: _Scene) -> Action:
+    """The last steps of every rollout: all traffic to the new group, the old ones go, the provider scales again."""
+    if not scene.complete:
+        return Wait(reason=f"{min(scene.new.available, scene.new.size)} of {scene.size} members are available")
+    if shift := scene.shifted(_all(scene), "all of the new revision is available", final=True):
+        return shift
+    for old in scene.olds:
+        return Remove(group=old, reason=f"replaced by {scene.rollout.new.name}", leftover=True)
+    if scene.rollout.new.scaling is not None and not scene.new.scaling:
+        return Resize(group=evolve(scene.rollout.new, replicas=scene.size), reason="its size follows the load again")
+    return Done()
+
+
+def _all(scene: _Scene) -> dict[str, int]:
+    return {scene.rollout.new.name: WHOLE}
+
+
+def _stray(scene: _Scene) -> Action | None:
+    """Remove what an earlier run left, as soon as nobody misses it."""
+    stable = scene.rollout.stable
+    for old in scene.rollout.strays:
+        if old.name not in scene.seen.groups or scene.group(old).ready is None:
+            continue
+        rest = _without(scene, old)
+        if not scene.ready(old) or not scene.serves(old):
+            if old.name not in scene.seen.traffic:
+                return Remove(group=old, reason="left by an earlier run")
+            shift = scene.shifted(rest, f"{old.name} is of an earlier run") if rest else None
+        else:
+            spare = stable and scene.rollout.balancers and scene.serves(stable)
+            enough = stable and scene.ready(stable) >= max(1, scene.least_available)
+            shift = scene.shifted(rest, f"the rollout to {old.name} is given up") if spare and enough else None
+        if shift:
+            return shift
+    return None
+
+
+def _without(scene: _Scene, group: InstanceGroup) -> dict[str, int]:
+    """Return the traffic with a group's share given to those that have the rest; empty when there are none."""
+    rest = {name: weight for name, weight in scene.seen.traffic.items() if name != group.name and name in scene.seen.groups}
+    total = sum(rest.values())
+    return _divided(rest) if total else {}
+
+
+def _divided(parts: Mapping[str, int], whole: int = WHOLE) -> dict[str, int]:
+    """Divide a whole in proportion to parts, at least 1 for each that is not 0.
+
+    >>> _divided({"old": 2, "new": 1})
+    {'old': 67, 'new': 33}
+    """
+    total = sum(parts.values())
+    shares = {name: max(1, round(whole * part / total)) if part else 0 for name, part in parts.items()}
+    greatest = max(shares, key=lambda name: shares[name])
+    shares[greatest] += whole - sum(shares.values())
+    return shares
+
+
+def _limits(strategy: Strategy, size: int) -> tuple[int, int]:
+    """Return how many members there may be beyond the size, and how many may be unavailable; both zero would stand still."""
+    surge = strategy.max_surge.of(size, up=True)
+    unavailable = min(size, strategy.max_unavailable.of(size, up=False))
+    return (surge, unavailable) if surge or unavailable else (0, 1)
+
+
+def _rolling(scene: _Scene) -> Action:
+    """Kubernetes' rolling update: never more than size + maxSurge members, never fewer than size - maxUnavailable available ones."""
+    surge, unavailable = _limits(scene.rollout.strategy, scene.size)
+    target = min(scene.size, max(scene.size + surge - scene.old_size, scene.new.size))
+    exists = scene.rollout.new.name in scene.seen.groups
+    if (target or exists or not scene.size) and (grown := scene.grown(target, f"at most {scene.size + surge} members at once")):
+        return grown
+    if shift := scene.introduced():
+        return shift
+    if not scene.looked:
+        return Wait(reason="looking at the members")
+    if scene.complete:
+        return _arrival(scene)
+    sizes = {old.name: scene.group(old).size for old in scene.olds}
+    after = _shrunk(scene, unavailable)
+    if shift := scene.shifted(_shares(scene, after), "traffic follows the members"):
+        return shift
+    for old in scene.olds:
+        if after[old.name] < sizes[old.name]:
+            least = scene.size - unavailable
+            return scene.resized(old, after[old.name], f"at least {least} members stay available")
+    return Wait(reason=f"{scene.new.available} of {scene.new.size} new members are available")
+
+
+def _shrunk(scene: _Scene, unavailable: int) -> dict[str, int]:
+    """Return the old groups' sizes after as many members as possible have left, those that nobody goes back to first."""
+    ready = sum(scene.ready(old) for old in scene.olds)
+    least = scene.size - unavailable
+    waiting = scene.new.size - scene.new.available
+    idle = min(scene.old_size - ready, max(0, scene.old_size + scene.new.size - least - waiting))
+    drop = min(scene.old_size, max(idle, ready + scene.new.available - least, 0))
+    sizes = {}
+    for old in sorted(scene.olds, key=lambda one: scene.rollout.stable is not None and one.name == scene.rollout.stable.name):
+        leaving = min(drop, scene.group(old).size)
+        sizes[old.name] = scene.group(old).size - leaving
+        drop -= leaving
+    return sizes
+
+
+def _shares(scene: _Scene, sizes: Mapping[str, int]) -> dict[str, int]:
+    """Return weights by which every member gets the same, given the old groups' sizes."""
+    serving = {old.name: sizes[old.name] for old in scene.olds if scene.serves(old)}
+    parts = {**{name: size for name, size in serving.items() if size}, scene.rollout.new.name: scene.new.available}
+    if not sum(parts.values()):
+        return dict(scene.seen.traffic)
+    if not scene.takes_in_advance and not scene.new.available:
+        del parts[scene.rollout.new.name]
+    if not scene.new.size:
+        parts.pop(scene.rollout.new.name, None)
+    return _divided(parts)
+
+
+def _recreate(scene: _Scene) -> Action:
+    """All old members go before the first new one comes."""
+    for old in scene.olds:
+        if scene.group(old).size:
+            return scene.resized(old, 0, "the old revision ends before the new one begins")
+    return (
+        scene.grown(scene.size, "the old revision has ended")
+        or scene.shifted(_all(scene), "nothing else serves", final=True)
+        or _arrival(scene)
+    )
+
+
+@frozen(kw_only=True)
+class _Stage:
+    """A stop on the way: so many new members with so much of the traffic; then a pause in seconds, None until promoted."""
+
+    size: int
+    weight: int
+    pause: int | None
+
+
+def _stages(rollout: Rollout) -> list[_Stage]:
+    strategy = rollout.strategy
+    if strategy.type == "blue-green" and strategy.promotion == "manual":
+        return [_Stage(size=rollout.size, weight=0, pause=None)]
+    if strategy.type != "canary" or rollout.at_once:
+        return []
+    return [_Stage(size=-(-rollout.size * step.weight // 100), weight=step.weight, pause=step.pause_seconds) for step in strategy.steps]
+
+
+def _staged(scene: _Scene, now: float) -> Action:
+    """Blue/green and canary: the old revision stays whole until the new one has all the traffic."""
+    stages, position = _stages(scene.rollout), scene.rollout.position
+    stage = stages[position.stage] if position.stage < len(stages) else None
+    size = stage.size if stage else scene.size
+    step = scene.grown(max(size, scene.new.size if scene.new.size <= scene.size else 0), _label(position, stages)) or scene.introduced()
+    if step:
+        return step
+    if not scene.looked:
+        return Wait(reason="looking at the members")
+    if stage is None:
+        return _arrival(scene)
+    if scene.new.available < size:
+        return Wait(reason=f"{scene.new.available} of {size} new members are available")
+    return _shared(scene, stage) or _paused(stage, stages, position, now)
+
+
+def _shared(scene: _Scene, stage: _Stage) -> Action | None:
+    """Give the new revision the stage's share: by weight, or where the provider has none, by numbers of members."""
+    if not stage.weight:
+        return None
+    serving = {old.name: scene.group(old).size for old in scene.olds if scene.serves(old)}
+    if sum(serving.values()):
+        weights = {**_divided(serving, WHOLE - stage.weight), scene.rollout.new.name: stage.weight}
+        if shift := scene.shifted(weights, f"{stage.weight}% of the traffic to the new revision"):
+            return shift
+    if scene.rollout.weights:
+        return None
+    surplus = scene.old_size + stage.size - scene.size
+    for old in scene.olds:
+        if surplus > 0 and scene.group(old).size:
+            size = max(0, scene.group(old).size - surplus)
+            return scene.resized(old, size, f"{stage.weight}% of the members are of the new revision")
+    return None
+
+
+def _paused(stage: _Stage, stages: list[_Stage], position: Position, now: float) -> Action:
+    label = _label(position, stages)
+    if position.reached is None:
+        return Advance(position=evolve(position, reached=now), reason=f"{label} is reached")
+    if stage.pause is None and not position.promoted:
+        return Pause(reason=f"{label}: waiting for `i2kit rollout promote` or `abort`")
+    until = position.reached + (stage.pause or 0)
+    if stage.pause and now < until and not position.promoted:
+        return Wait(reason=f"{label}: {stage.pause} s pause", until=until)
+    return Advance(position=evolve(position, stage=position.stage + 1, reached=None, promoted=False), reason=f"{label} is done")
+
+
+def _label(position: Position, stages: list[_Stage]) -> str:
+    if position.stage >= len(stages):
+        return "the whole new revision beside the old one"
+    return f"step {position.stage + 1} of {len(stages)} ({stages[position.stage].weight}% of the traffic)"
+
+
+def _back(scene: _Scene, overdue: bool) -> Action:
+    """Put the old revision back whole: size, balancers, names; then the failed one goes."""
+    rollout, reason = scene.rollout, scene.rollout.position.undo
+    stable = rollout.stable
+    gone = rollout.new.name not in scene.seen.groups or rollout.keep_failed
+    if stable is None:
+        return Undone() if gone else Remove(group=rollout.new, reason=reason)
+    wanted = stable.replicas if rollout.position.before is None else rollout.position.before
+    if stable.name not in scene.seen.groups or scene.group(stable).size != wanted:
+        return scene.resized(stable, wanted, "the last good revision is put back")
+    if stable.name == rollout.new.name:
+        return _settled_back(scene, stable, wanted)
+    missing = scene.group(stable).ready is None or scene.ready(stable) < wanted
+    serving = scene.new.available > 0 and scene.serves(rollout.new)
+    if not scene.seen.restored:
+        if serving and missing and not overdue:
+            return Wait(reason=f"{scene.ready(stable)} of {wanted} old members are ready")
+        return Restore(reason="the last good revision serves again")
+    if not gone and (not rollout.balancers and serving and missing and not overdue):
+        return Wait(reason=f"{scene.ready(stable)} of {wanted} old members are ready")
+    if not gone:
+        return Remove(group=rollout.new, reason=reason)
+    if missing and not overdue:
+        return Wait(reason=f"{scene.ready(stable)} of {wanted} old members are ready")
+    for stray in rollout.strays:
+        if stray.name in scene.seen.groups and not rollout.keep_failed:
+            return Remove(group=stray, reason="left by an earlier run")
+    if missing:
+        return Undone(problem=f"of the old revision, {scene.ready(stable)} of {wanted} members are ready")
+    return _settled_back(scene, stable, wanted)
+
+
+def _settled_back(scene: _Scene, stable: InstanceGroup, size: int) -> Action:
+    if stable.scaling is not None and not scene.group(stable).scaling:
+        return Resize(group=evolve(stable, replicas=size), reason="its size follows the load again")
+    return Undone()
+
+
+def interesting(rollout: Rollout, seen: Seen) -> tuple[str, ...]:
+    """Return the groups whose health decides what comes next."""
+    names: Iterable[str] = (rollout.new.name, *(old.name for old in rollout.olds))
+    if rollout.undoing and rollout.stable is not None:
+        names = (rollout.stable.name, *names)
+    return tuple(dict.fromkeys(name for name in names if name in seen.groups))
+
+
+Kind = Literal["resize", "traffic", "remove", "wait", "pause"]
+
+
+@frozen(kw_only=True)
+class Step:
+    """One step of a rollout as a plan shows it."""
+
+    kind: Kind
+    text: str
+
+
+_MOST_STEPS = 10_000
+
+
+def simulate(rollout: Rollout, seen: Seen, now: float = 0.0) -> tuple[Step, ...]:
+    """Return the steps that the rollout takes when every member becomes ready."""
+    steps: list[Step] = []
+    for _ in range(_MOST_STEPS):
+        action = next_step(rollout, seen, now)
+        match action:
+            case Resize(group=group):
+                there = group.name in seen.groups
+                before = seen.groups[group.name].size if there else 0
+                text = f"{group.name}: {before} -> {group.replicas} replicas" if there else f"{group.name}: new, {group.replicas} replicas"
+                if not there or before != group.replicas:
+                    steps.append(Step(kind="resize", text=text))
+                state = GroupSeen(size=group.replicas, ready=group.replicas, available=group.replicas, scaling=group.scaling is not None)
+                seen = evolve(seen, groups={**seen.groups, group.name: state}, progressed=now)
+            case Shift(weights=weights):
+                shown = ", ".join(f"{name} {weight}%" for name, weight in weights.items())
+                steps.append(Step(kind="traffic", text=f"traffic: {shown}"))
+                seen = evolve(seen, traffic=weights, unsettled=False)
+            case Remove(group=group):
+                steps.append(Step(kind="remove", text=f"{group.name}: drained and removed"))
+                left = {name: one for name, one in seen.groups.items() if name != group.name}
+                seen = evolve(seen, groups=left, traffic={name: weight for name, weight in seen.traffic.items() if name != group.name})
+            case Restore():
+                seen = evolve(seen, restored=True)
+            case Advance(position=position):
+                rollout = evolve(rollout, position=position)
+            case Wait(reason=reason, until=until):
+                if until is None:
+                    return (*steps, Step(kind="wait", text=f"wait: {reason}"))
+                steps.append(Step(kind="wait", text=reason))
+                now = until
+            case Pause(reason=reason):
+                steps.append(Step(kind="pause", text=reason))
+                rollout = evolve(rollout, position=evolve(rollout.position, promoted=True))
+            case _:
+                return tuple(steps)
+    return tuple(steps)

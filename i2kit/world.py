@@ -1,0 +1,113 @@
+"""What a run knows to be there: observed at its start, and as its own changes have made it since."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from attrs import define, evolve, field, frozen
+
+from i2kit.plan import Change, GroupHealth, Observed
+from i2kit.resources import InstanceGroup, Resource, key
+
+
+@frozen(kw_only=True)
+class Look:
+    """What was seen of a group's members.
+
+    `since` tells by member since when it is ready (seconds since the epoch), `best` how many ever were at once. A look is `fresh` when
+    nothing has been changed after it began; `version` counts those changes.
+    """
+
+    since: Mapping[str, float] = field(factory=dict)
+    last: GroupHealth | None = None
+    best: int = 0
+    fresh: bool = False
+    version: int = 0
+
+    def seen(self, health: GroupHealth, now: float, version: int) -> Look:
+        """Return what is known after a look that began at `version`."""
+        since = {one.id: self.since.get(one.id, now) for one in health.instances if one.ready}
+        return evolve(self, since=since, last=health, best=max(self.best, health.ready), fresh=version == self.version)
+
+    def outdated(self) -> Look:
+        """Return what is left of it once something was changed."""
+        return evolve(self, fresh=False, version=self.version + 1)
+
+    @property
+    def ready(self) -> int | None:
+        """How many members are ready; None when that may not hold any more."""
+        return self.last.ready if self.last is not None and self.fresh else None
+
+    def available(self, seconds: int, now: float) -> int:
+        """How many members have been ready for so many seconds; none when that may not hold any more."""
+        if self.ready is None:
+            return 0
+        return min(self.ready, sum(now - since >= seconds for since in self.since.values()))
+
+    def next_available(self, seconds: int, now: float) -> float | None:
+        """When the next member has been ready for so many seconds."""
+        return min((since + seconds for since in self.since.values() if since + seconds > now), default=None)
+
+    def shortfall(self, size: int) -> str:
+        """Say how far the group got."""
+        ready = self.last.ready if self.last else 0
+        reasons = sorted({one.reason for one in self.last.instances if one.reason and not one.ready}) if self.last else []
+        text = f"{ready} of {size} members are ready"
+        return f"{text} ({'; '.join(reasons)})" if reasons else text
+
+
+@define(kw_only=True)
+class World:
+    """Resources by their keys, those of them that are broken, and looks by group name. Only one loop touches it."""
+
+    resources: dict[str, Resource]
+    broken: set[str]
+    looks: dict[str, Look] = field(factory=dict)
+
+    @classmethod
+    def of(cls, observed: Observed, changes: Iterable[Change]) -> World:
+        """Return the world as it was observed when `changes` were found."""
+        return cls(
+            resources={key(one.resource): one.resource for one in observed.resources},
+            broken={change.key for change in changes if change.action == "update" and _looks_right(change)},
+        )
+
+    def group(self, name: str) -> InstanceGroup | None:
+        """Return a group as it is, None when it is not there."""
+        found = self.resources.get(f"InstanceGroup/{name}")
+        return found if isinstance(found, InstanceGroup) else None
+
+    def look(self, name: str) -> Look:
+        """Return what was seen of a group's members."""
+        return self.looks.get(name, Look())
+
+    def applied(self, change: Change) -> None:
+        """Take a change over that was made."""
+        if change.action == "delete":
+            self.resources.pop(change.key, None)
+            self.looks.pop(change.resource.name, None)
+        else:
+            self.resources[change.key] = change.resource
+        self.broken.discard(change.key)
+
+    def half_applied(self, change: Change) -> None:
+        """Take a change over that failed: what it left is not known, and has to be applied again."""
+        if change.action != "delete" and isinstance(change.resource, InstanceGroup):
+            self.resources.setdefault(change.key, evolve(change.resource, replicas=0))
+        self.broken.add(change.key)
+
+    def outdate(self, groups: Iterable[str]) -> None:
+        """Forget how ready groups are: something was changed."""
+        for name in groups:
+            self.looks[name] = self.look(name).outdated()
+
+
+def _looks_right(change: Change) -> bool:
+    """Whether a resource that is to be updated has the fields it should have: then it is broken, or in doubt."""
+    seen = change.observed.resource if change.observed else None
+    if seen is None:
+        return False
+    wanted = change.resource
+    if isinstance(seen, InstanceGroup) and isinstance(wanted, InstanceGroup):
+        return seen.replicas == wanted.replicas
+    return evolve(seen, mark=wanted.mark) == wanted
