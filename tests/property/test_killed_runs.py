@@ -16,7 +16,7 @@ from runs import SAMPLES, Run, dead_process, groups
 
 from i2kit import executor
 from i2kit.plan import Plan
-from i2kit.records import decode
+from i2kit.records import decode, last_release
 from i2kit.resources import Balancer, InstanceGroup, key
 from i2kit.testing.kill_points import PHASES, Call, Killed, KillPoints, Phase
 
@@ -127,7 +127,12 @@ def still_failing(world: World) -> None:
 def failing_now(world: World) -> None:
     """The new revision came up, and does not any more when the run is repeated: the last good one is put back, from nothing if need be."""
     world.region.set_unready(web_of(NEW), "its disk is full")
-    still_failing(world)
+    released = last_release([decode(record) for record in MemoryDriver(world.region).records("sample")])
+    if released and released.plan == NEW:  # the run died after it had reached it
+        assert not world.run().deploy(NEW).ok
+        assert groups(MemoryDriver(world.region).observe())[web_of(NEW)] == 3
+    else:
+        still_failing(world)
 
 
 Command = Callable[[Run], object]
