@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Any
 
-import attrs
 from attrs import evolve, frozen
 
+from i2kit.differences import field_differences, pod_differences
 from i2kit.errors import InvalidInput, Problem
-from i2kit.plan import Change, Changes, Observed, ObservedResource, Plan
+from i2kit.plan import Action, Change, Changes, Observed, ObservedResource, Plan
 from i2kit.resources import Balancer, DnsRecord, Image, InstanceGroup, Mark, Network, Resource, Secret, key
 from i2kit.rollout import Position
 from i2kit.rollouts import rollouts
 
-# The mark says who made a resource, not what it is: a difference there is a conflict or nothing, never an update.
-_NOT_COMPARED = {"mark", "kind", "yaml", "sources"}
+# A plan is read by people: what else is different shows in the Pods themselves.
+_MOST_REASONS = 8
 
 
 @frozen(kw_only=True)
@@ -146,7 +145,8 @@ def _wanted(resource: Resource, sides: _Sides) -> Change:
     seen = sides.seen.get(key(resource))
     awaited, gates = isinstance(resource, InstanceGroup), _gates(resource, seen, sides)
     if seen is None:
-        return Change(action="create", resource=resource, reason=_why_new(resource, sides), gates=gates, awaited=awaited)
+        action: Action = "replace" if isinstance(resource, InstanceGroup) and sides.others(resource) else "create"
+        return Change(action=action, resource=resource, reason=_why_new(resource, sides), gates=gates, awaited=awaited)
     differences = [*_differences(resource, seen.resource), *seen.faults] or _doubts(resource, sides)
     if differences:
         reason = "; ".join(differences)
@@ -159,42 +159,34 @@ def _why_new(resource: Resource, sides: _Sides) -> str:
     others = sides.others(resource) if isinstance(resource, InstanceGroup) else []
     if not isinstance(resource, InstanceGroup) or not others:
         return "it does not exist yet"
-    reasons = _template_differences(resource, others[-1])
+    reasons = _pod_differences(resource, others[-1], sides)
     return f"replaces {others[-1].name}: {'; '.join(reasons)}"
 
 
-def _template_differences(new: InstanceGroup, old: InstanceGroup) -> list[str]:
-    """Say what of the Pod changed, as far as a group shows it."""
-    reasons = []
-    if new.image != old.image:
-        reasons.append(f"the image changed ({old.image} -> {new.image})")
-    if new.boot.secrets != old.boot.secrets:
-        changed = sorted(
-            name for name in {*new.boot.secrets, *old.boot.secrets} if new.boot.secrets.get(name) != old.boot.secrets.get(name)
-        )
-        reasons.append(f"Secret {', '.join(changed)} changed")
-    if new.boot.fields != old.boot.fields:
-        reasons.append("the Pod's labels or annotations changed")
-    reasons += [
-        f"{name} {before} -> {after}"
-        for name, before, after in (
-            ("memory_mib", old.memory_mib, new.memory_mib),
-            ("cpu_millis", old.cpu_millis, new.cpu_millis),
-            ("architecture", old.architecture, new.architecture),
-        )
-        if before != after
-    ]
-    return reasons or ["the Pod changed"]
+def _pod_differences(new: InstanceGroup, old: InstanceGroup, sides: _Sides) -> list[str]:
+    """Say what of the Pod changed; of an old group that no release names, as far as it shows by itself."""
+    released = sides.past.released
+    images = released.by_key() if released else {}
+    new_image, old_image = sides.desired.get(f"Image/{new.image}"), images.get(f"Image/{old.image}")
+    found = pod_differences(
+        new,
+        new_image if isinstance(new_image, Image) else None,
+        old,
+        old_image if isinstance(old_image, Image) else None,
+        new_lock=sides.plan.lock,
+        old_lock=released.lock if released else None,
+    )
+    reasons = [str(one) for one in found]
+    if new.restarts != old.restarts:
+        reasons.append("restarted")
+    more = [f"and {len(reasons) - _MOST_REASONS} more"] if len(reasons) > _MOST_REASONS else []
+    return [*reasons[:_MOST_REASONS], *more] or ["the Pod changed"]
 
 
 def _differences(desired: Resource, seen: Resource) -> list[str]:
     if isinstance(desired, InstanceGroup) and isinstance(seen, InstanceGroup) and _within_bounds(desired, seen):
         seen = evolve(seen, replicas=desired.replicas)
-    return [
-        f"{attribute.name} {_shown(getattr(seen, attribute.name))} -> {_shown(getattr(desired, attribute.name))}"
-        for attribute in attrs.fields(type(desired))
-        if attribute.name not in _NOT_COMPARED and getattr(desired, attribute.name) != getattr(seen, attribute.name)
-    ]
+    return list(field_differences(desired, seen))
 
 
 def _within_bounds(desired: InstanceGroup, seen: InstanceGroup) -> bool:
@@ -212,14 +204,6 @@ def _doubts(resource: Resource, sides: _Sides) -> list[str]:
     last = sides.recent.get(key(resource))
     changed = _differences(resource, last) if last is not None else []
     return [f"as the last run left it: {'; '.join(changed)}"] if changed else []
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, tuple):
-        return f"({', '.join(_shown(one) for one in value)})"
-    if attrs.has(type(value)):
-        return " ".join(str(part) for part in attrs.asdict(value, recurse=False).values() if part != "")
-    return str(value)
 
 
 def _why_nothing(resource: Resource, seen: ObservedResource) -> str:

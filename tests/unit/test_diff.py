@@ -60,9 +60,9 @@ def test_a_new_revision_serves_before_the_balancer_moves_and_the_old_group_goes(
     old, new = planned(), planned(env=(EnvValue(name="A", value="1"),))
     changes = diff(new, seen(old)).pending
     by_kind = {(change.resource.kind, change.action): change for change in changes}
-    create, move = by_kind["InstanceGroup", "create"], by_kind["Balancer", "update"]
+    create, move = by_kind["InstanceGroup", "replace"], by_kind["Balancer", "update"]
     delete = by_kind["InstanceGroup", "delete"]
-    assert create.reason.startswith(f"replaces {delete.resource.name}: the image changed")
+    assert create.reason.startswith(f"replaces {delete.resource.name}: image: it changed")
     assert move.gates == (create.key,)
     assert move.key in delete.needs
     assert delete.gates == (create.key,)
