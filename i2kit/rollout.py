@@ -487,7 +487,7 @@ def _paused(stage: _Stage, stages: list[_Stage], position: Position, now: float)
     if position.reached is None:
         return Advance(position=evolve(position, reached=now), reason=f"{label} is reached")
     if stage.pause is None and not position.promoted:
-        return Pause(reason=f"{label}: waiting for `i2kit rollout promote` or `abort`")
+        return Pause(reason=f"{label}: waiting to be promoted or aborted")
     until = position.reached + (stage.pause or 0)
     if stage.pause and now < until and not position.promoted:
         return Wait(reason=f"{label}: {stage.pause} s pause", until=until)

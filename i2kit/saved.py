@@ -18,19 +18,20 @@ SCHEMA = 1
 class SavedPlan:
     """A plan, the changes that it meant when it was made, and the manifests that it was made of; without secrets.
 
-    `sources` are absolute paths, or URLs.
+    `sources` are absolute paths, or URLs. `prune` tells that what is not in the manifests any more was to go.
     """
 
     schema: int = SCHEMA
     plan: Plan
     changes: str
     sources: tuple[str, ...] = ()
+    prune: bool = False
 
     @classmethod
-    def of(cls, plan: Plan, changes: Changes, sources: tuple[str, ...] = ()) -> SavedPlan:
+    def of(cls, plan: Plan, changes: Changes, sources: tuple[str, ...] = (), *, prune: bool = False) -> SavedPlan:
         """Save a plan with what it changes."""
         places = tuple(one if "://" in one or one == "-" else str(Path(one).resolve()) for one in sources)
-        return cls(plan=plan, changes=_digest(changes), sources=places)
+        return cls(plan=plan, changes=_digest(changes), sources=places, prune=prune)
 
     def check(self, plan: Plan, changes: Changes) -> None:
         """Raise `InvalidInput` when the manifests mean another plan now, or the world asks for other changes."""

@@ -3,84 +3,115 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from i2kit.cli.arguments import UsageError
+from i2kit import saved
 from i2kit.cli.files import copy_images
-from i2kit.cli.program import GO_ON
+from i2kit.cli.flags import UsageError
+from i2kit.cli.outcomes import as_data, present, show, verdict
+from i2kit.cli.previews import changes_data, show_changes, show_preview, summary
 from i2kit.cli.session import Session
 from i2kit.errors import ExitCode, I2kitError
-from i2kit.wire import to_data
 
 if TYPE_CHECKING:
-    from i2kit.plan import ChangeOutcome, Outcome
-
-_TRIED = ("done", "failed")
+    from i2kit.plan import Outcome
+    from i2kit.saved import SavedPlan
 
 
 def deploy(session: Session) -> ExitCode:
-    """Make the manifests run, and show what became of each change."""
+    """Make the manifests run, or carry a saved plan out, and show what became of each change."""
     arguments = session.arguments
+    kept = _saved(session)
+    if not session.files:
+        raise UsageError("say which manifests with -f, or which saved plan with --plan", arguments.program)
     options = session.api.DeployOptions(
         update_base=arguments.update_base,
         keep_failed=arguments.keep_failed,
         take_over=arguments.take_over,
         no_cache=arguments.no_cache,
+        prune=arguments.prune,
         change_seconds=arguments.timeout,
     )
     with session.progress() as report:
-        outcome = session.api.deploy(session.files, **session.manifests, options=options, report=report, cancel=session.cancel)
-    endpoints = _endpoints(session, outcome) if outcome.ok else []
-    if arguments.output == "table":
-        _show(session, outcome)
-        for endpoint in endpoints:
-            session.output.line(endpoint)
-    else:
-        session.output.document(_data(outcome) | {"endpoints": endpoints}, arguments.output)
-    return _verdict(session, [outcome], complete=True)
+        if arguments.dry_run:
+            preview = session.api.preview(session.files, **session.manifests, options=options, report=report)
+        else:
+            outcome = session.api.deploy(
+                session.files, **session.manifests, options=options, saved=kept, report=report, cancel=session.cancel
+            )
+    if arguments.dry_run:
+        show_preview(session, preview)
+        return ExitCode.OK
+    return present(session, outcome)
 
 
-def _endpoints(session: Session, outcome: Outcome) -> list[str]:
-    """Return the URLs that answer now. That they cannot be looked up does not undo what was deployed."""
-    try:
-        found = session.api.status(session.environment, outcome.application)
-    except I2kitError as error:
-        session.messages.warn(f"deployed, but its endpoints cannot be looked up: {error}")
-        return []
-    return list(dict.fromkeys(endpoint for workload in found.workloads for endpoint in workload.endpoints))
+def _saved(session: Session) -> SavedPlan | None:
+    """Return the saved plan to carry out; it says which manifests and which application are meant unless the command line does."""
+    arguments = session.arguments
+    if not arguments.plan:
+        return None
+    for flag in ("dry_run", "prune", "update_base"):
+        if getattr(arguments, flag):
+            raise UsageError(f"--plan and --{flag.replace('_', '-')} do not go together: the plan is made already", arguments.program)
+    kept = saved.read(Path(arguments.plan))
+    arguments.file = arguments.file or list(kept.sources)
+    arguments.application = arguments.application or kept.plan.application
+    return kept
 
 
 def destroy(session: Session) -> ExitCode:
     """Remove one application, or all of the environment's."""
     arguments = session.arguments
-    options = session.api.DeployOptions(take_over=arguments.take_over, change_seconds=arguments.timeout)
-    outcomes: list[Outcome] = []
     doomed = _doomed(session)
     # An application that only its files name is checked against them.
     explicit = bool(arguments.all or arguments.application or session.environment.application)
-    for name in doomed:
+    goals = [
+        (
+            () if explicit else session.files,
+            {"environment": session.environment, "application": name if explicit else None, "stdin": sys.stdin},
+        )
+        for name in doomed
+    ]
+    return _show_doomed(session, goals) if arguments.dry_run else _destroy(session, goals)
+
+
+def _destroy(session: Session, goals: Sequence[tuple[Sequence[str], dict[str, Any]]]) -> ExitCode:
+    arguments = session.arguments
+    options = session.api.DeployOptions(take_over=arguments.take_over, change_seconds=arguments.timeout)
+    outcomes: list[Outcome] = []
+    for sources, goal in goals:
         if session.cancel.is_set():
             break
         with session.progress() as report:
-            outcome = session.api.destroy(
-                () if explicit else session.files,
-                environment=session.environment,
-                application=name if explicit else None,
-                options=options,
-                report=report,
-                cancel=session.cancel,
-                stdin=sys.stdin,
-            )
+            outcome = session.api.destroy(sources, **goal, options=options, report=report, cancel=session.cancel)
         outcomes.append(outcome)
         if arguments.output == "table":
-            _show(session, outcome)
+            show(session, outcome)
+    _finish_listing(session, [as_data(outcome) for outcome in outcomes], nothing=not goals)
+    return verdict(session, outcomes, complete=len(outcomes) == len(goals))
+
+
+def _show_doomed(session: Session, goals: Sequence[tuple[Sequence[str], dict[str, Any]]]) -> ExitCode:
+    shown = []
+    for sources, goal in goals:
+        changes = session.api.preview_destroy(sources, **goal)
+        shown.append({"application": changes.application, "environment": changes.environment, "changes": changes_data(changes)})
+        if session.arguments.output == "table":
+            show_changes(session, changes)
+            session.output.line(summary(changes))
+    _finish_listing(session, shown, nothing=not goals)
+    return ExitCode.OK
+
+
+def _finish_listing(session: Session, data: list[dict[str, Any]], *, nothing: bool) -> None:
+    """Print what there is for all applications: the documents, or that there is none."""
+    arguments = session.arguments
     if arguments.output != "table":
-        data = [_data(outcome) for outcome in outcomes]
         session.output.document(data if arguments.all or not data else data[0], arguments.output)
-    elif not doomed:
+    elif nothing:
         session.output.line(f"environment {session.environment.name} holds no application")
-    return _verdict(session, outcomes, complete=len(outcomes) == len(doomed))
 
 
 def _doomed(session: Session) -> tuple[str, ...]:
@@ -96,7 +127,7 @@ def _doomed(session: Session) -> tuple[str, ...]:
     if not known and session.api.observe(session.environment).resources:
         # Whatever application is removed, what no other one uses of the environment goes with it.
         return (session.environment.name,)
-    if known and not arguments.yes and sys.stdin.isatty() and session.messages.terminal:
+    if known and not (arguments.yes or arguments.dry_run) and sys.stdin.isatty() and session.messages.terminal:
         session.messages.say(f"This removes {', '.join(known)} from environment {session.environment.name}. Type yes to go on:")
         if sys.stdin.readline().strip() != "yes":
             raise I2kitError.of("not-confirmed", "not confirmed; nothing was touched", hint="answer yes, or use --yes")
@@ -136,45 +167,3 @@ def build(session: Session) -> ExitCode:
         ]
         session.output.document(data, arguments.output)
     return ExitCode.OK
-
-
-def _data(outcome: Outcome) -> dict[str, Any]:
-    data: dict[str, Any] = to_data(outcome)
-    return {**data, "ok": outcome.ok}
-
-
-def _show(session: Session, outcome: Outcome) -> None:
-    rows = [
-        (one.result, one.action, one.key, f"{one.seconds:.1f}" if one.result in _TRIED else "-", one.message or "-")
-        for one in outcome.changes
-    ]
-    if rows:
-        session.output.table(("RESULT", "ACTION", "RESOURCE", "SECONDS", "MESSAGE"), rows)
-    session.output.line(f"{outcome.application} in {outcome.environment}: {_counts(outcome)}")
-
-
-def _counts(outcome: Outcome) -> str:
-    if not outcome.changes:
-        return "nothing is there"
-    counts = {name: sum(one.result == name for one in outcome.changes) for name in ("done", "unchanged", "failed", "skipped")}
-    return ", ".join(f"{number} {name}" for name, number in counts.items() if number)
-
-
-def _verdict(session: Session, outcomes: list[Outcome], *, complete: bool) -> ExitCode:
-    """Show what failed, with its last lines, and return the exit code."""
-    for outcome in outcomes:
-        for one in outcome.changes:
-            if one.result == "failed":
-                _show_failure(session, one)
-    if complete and all(outcome.ok for outcome in outcomes):
-        return ExitCode.OK
-    if session.cancel.is_set():
-        session.messages.say(GO_ON)
-        return ExitCode.INTERRUPTED
-    return ExitCode.FAILED
-
-
-def _show_failure(session: Session, failure: ChangeOutcome) -> None:
-    session.messages.error(f"{failure.action} {failure.key}: {failure.message}")
-    for line in failure.log:
-        session.messages.line(f"  | {line}")

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from i2kit import saved
 from i2kit.cli.files import write_text
+from i2kit.cli.previews import notices_data, show_notices, show_preview
 from i2kit.cli.session import Session
 from i2kit.errors import ExitCode, Problem
-from i2kit.manifest.workloads import Notice, Workloads
+from i2kit.manifest.workloads import Workloads
 from i2kit.wire import to_data
 
 if TYPE_CHECKING:
-    from i2kit.plan import Changes, Status
+    from i2kit.plan import Status
 
 _SUFFIXES = {".svg": "svg", ".dot": "dot", ".gv": "dot"}
 
@@ -43,7 +44,7 @@ def validate(session: Session) -> ExitCode:
                     {"name": one.name, "namespace": one.namespace, "type": one.type, "workloads": list(one.workloads)}
                     for one in workloads.services
                 ],
-                "notices": _notices(workloads.notices),
+                "notices": notices_data(workloads.notices),
             },
             session.arguments.output,
         )
@@ -58,53 +59,21 @@ def validate(session: Session) -> ExitCode:
             *(("Service", one.namespace, one.name, f"{one.type} in front of {', '.join(one.workloads)}") for one in workloads.services),
         ],
     )
-    _show_notices(session, workloads.notices)
+    show_notices(session, workloads.notices)
     return ExitCode.OK
 
 
 def plan(session: Session) -> ExitCode:
-    """Show what deploy would change and why."""
+    """Show what deploy would change and why; with ``--out``, save it."""
     arguments = session.arguments
-    options = session.api.DeployOptions(update_base=arguments.update_base)
+    options = session.api.DeployOptions(update_base=arguments.update_base, prune=arguments.prune)
     with session.progress() as report:
         preview = session.api.preview(session.files, **session.manifests, options=options, report=report)
-    planned, changes = preview.plan, preview.changes
-    if arguments.output == "table":
-        rows = [(one.action, one.resource.kind, one.resource.name, one.reason) for one in changes.changes]
-        session.output.table(("ACTION", "KIND", "NAME", "REASON"), rows)
-        session.output.line(_summary(changes))
-        _show_notices(session, planned.notices)
-    else:
-        document = {
-            "environment": planned.environment,
-            "application": planned.application,
-            "provider": planned.provider,
-            "fingerprint": planned.fingerprint,
-            "resources": [to_data(resource) for resource in planned.resources],
-            "changes": [
-                {"action": one.action, "kind": one.resource.kind, "name": one.resource.name, "reason": one.reason}
-                for one in changes.changes
-            ],
-            "notices": _notices(planned.notices),
-        }
-        session.output.document(document, arguments.output)
-    return ExitCode.CHANGES_PENDING if arguments.detailed_exitcode and changes.pending else ExitCode.OK
-
-
-def _summary(changes: Changes) -> str:
-    counts = {name: sum(one.action == name for one in changes.changes) for name in ("create", "update", "replace", "delete")}
-    what = ", ".join(f"{number} to {name}" for name, number in counts.items() if number)
-    where = f"{changes.application} in {changes.environment}"
-    return f"{where}: {what or 'nothing to change'}, {len(changes.changes) - len(changes.pending)} unchanged"
-
-
-def _notices(notices: Iterable[Notice]) -> list[dict[str, Any]]:
-    return [{"file": one.where.file, "line": one.where.line, "path": one.where.path, "message": one.message} for one in notices]
-
-
-def _show_notices(session: Session, notices: Iterable[Notice]) -> None:
-    for one in notices:
-        session.messages.warn(f"{one.where}: {one.message}")
+    if arguments.out:
+        kept = saved.SavedPlan.of(preview.plan, preview.changes, tuple(session.files), prune=arguments.prune)
+        saved.write(kept, Path(arguments.out))
+    show_preview(session, preview)
+    return ExitCode.CHANGES_PENDING if arguments.detailed_exitcode and preview.changes.pending else ExitCode.OK
 
 
 def status(session: Session) -> ExitCode:

@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from i2kit.cli.arguments import UsageError, parser
+from i2kit.cli.arguments import parser
+from i2kit.cli.flags import UsageError
 from i2kit.cli.messages import Messages
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from functools import cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from i2kit.cli.arguments import UsageError
+from i2kit.cli.flags import UsageError
 from i2kit.cli.interrupts import Interrupts
 from i2kit.cli.messages import Messages
 from i2kit.cli.output import Output

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from i2kit.cli import program
-from i2kit.cli.arguments import UsageError, count, duration, parser
+from i2kit.cli.arguments import parser
+from i2kit.cli.flags import UsageError, count, duration
 from i2kit.errors import ExitCode
 
 from .conftest import Ended
