@@ -17,6 +17,7 @@ from i2kit.errors import (
 from i2kit.events import Event
 from i2kit.graph import graph
 from i2kit.hookspecs import hookimpl
+from i2kit.housekeeping import Garbage, collect, garbage
 from i2kit.operations import DeployOptions, Preview, apply, deploy, destroy, preview, preview_destroy
 from i2kit.releases import (
     Release,
@@ -54,6 +55,7 @@ __all__ = [
     "Environment",
     "Event",
     "ExitCode",
+    "Garbage",
     "Held",
     "I2kitError",
     "Interrupted",
@@ -71,12 +73,14 @@ __all__ = [
     "applications",
     "apply",
     "build",
+    "collect",
     "connect",
     "default_application",
     "deploy",
     "destroy",
     "diff",
     "from_data",
+    "garbage",
     "graph",
     "history",
     "hookimpl",

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from functools import partial
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 
 from attrs import define, evolve, field, frozen
 
@@ -25,7 +25,6 @@ from i2kit.events import Cancel, Event, Report
 from i2kit.log import logger
 from i2kit.manifest.workloads import SecretValue
 from i2kit.plan import Change, ChangeOutcome, Changes, GroupHealth, Observed, Outcome, Result
-from i2kit.records import Journal
 from i2kit.resources import Image, InstanceGroup, Resource, key
 from i2kit.rollout import Advance, Done, Pause, Position, Remove, Rollout, Undone, Wait, interesting, next_step
 from i2kit.world import World
@@ -35,6 +34,18 @@ LOOK_SECONDS = 0.5
 LOG_LINES = 20
 # More than a rollout can stand on in one turn.
 _ADVANCES = 100
+
+
+class Diary(Protocol):
+    """Where a run writes down what it does, under its claim (`i2kit.records.Journal`); raises `Held` once another run has taken over."""
+
+    def step(self, done: Sequence[str], doing: Sequence[str], positions: Mapping[str, Position] | None = None) -> None:
+        """Write down what is done, where rollouts stand and what comes next, before it comes."""
+        ...
+
+    def renew(self, done: Sequence[str], doing: Sequence[str]) -> None:
+        """Renew the lease if it is time to."""
+        ...
 
 
 @frozen(kw_only=True)
@@ -140,7 +151,7 @@ def apply(
     changes: Changes,
     observed: Observed,
     driver: Driver,
-    journal: Journal,
+    journal: Diary,
     tools: Tools,
     *,
     released: Mapping[str, Resource] = MappingProxyType({}),
@@ -175,7 +186,7 @@ def unchanged(changes: Changes) -> Outcome:
 
 
 class _Executor:
-    def __init__(self, driver: Driver, journal: Journal, tools: Tools, report: Report, cancel: Cancel) -> None:
+    def __init__(self, driver: Driver, journal: Diary, tools: Tools, report: Report, cancel: Cancel) -> None:
         self._driver = driver
         self._journal = journal
         self._tools = tools

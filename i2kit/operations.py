@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from typing import TextIO
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from i2kit import executor, planner
 from i2kit.capabilities import Capability
@@ -23,7 +23,7 @@ from i2kit.images.locked import Locked
 from i2kit.manifest.workloads import SecretValue, Workload, Workloads
 from i2kit.names import mark_value
 from i2kit.plan import Changes, Observed, Outcome, Plan
-from i2kit.records import Entry, Journal, decode, last_release, paused, recent
+from i2kit.records import Entry, Journal, decode, last_release, paused, recent, standing
 from i2kit.records import positions as recorded_positions
 from i2kit.registry import Registry
 from i2kit.resources import Image, InstanceGroup, Resource, Secret, key
@@ -113,8 +113,8 @@ def look_ahead(planned: Plan, observed: Observed, entries: Sequence[Entry], envi
 
 
 def read_entries(driver: Driver, application: str) -> tuple[Entry, ...]:
-    """Return what the application's records say, the oldest first."""
-    return tuple(decode(record) for record in driver.records(mark_value(application)))
+    """Return what the application's records say about it, the oldest first."""
+    return standing(decode(record) for record in driver.records(mark_value(application)))
 
 
 def past_of(entries: Sequence[Entry], options: DeployOptions, positions: Mapping[str, Position] | None = None) -> Past:
@@ -159,6 +159,7 @@ def deploy(
     {'unchanged'}
     """
     environment = environment or Environment()
+    options = evolve(options, prune=saved.prune) if saved else options
     workloads = load_for(environment, sources, stdin=stdin)
     with closing(connect(environment)) as driver:
         lock = saved.plan.lock if saved else None

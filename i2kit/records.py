@@ -11,7 +11,7 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,6 +29,9 @@ LEASE_SECONDS = 120.0
 RENEW_SECONDS = 30.0
 RECENT_SECONDS = 120.0
 """How long what a cloud answers may be older than what was done, in seconds."""
+
+HOUSEKEEPING = "gc"
+"""The action of entries that hold an application while what nothing needs is removed: they say nothing about what is wanted."""
 
 EntryKind = Literal["claim", "step", "release", "pause", "end"]
 
@@ -56,7 +59,8 @@ class Entry:
     """What one record says; `time` and `lease_seconds` in seconds.
 
     `plan` stands in claims (what is wanted), releases (what was reached) and pauses (what is being reached). `positions` tell by workload
-    where rollouts stand. `release` counts an application's releases from 1; `action` says how a release came about.
+    where rollouts stand. `release` counts an application's releases from 1; `action` says how a release came about, or of what kind a
+    claim is that is not for a deploy (`HOUSEKEEPING`).
     """
 
     schema: int = SCHEMA
@@ -143,6 +147,11 @@ def liveness(holder: Holder, me: Holder) -> Liveness:
     return "alive" if _started(holder.pid) == holder.started else "dead"
 
 
+def standing(entries: Iterable[Entry]) -> tuple[Entry, ...]:
+    """Return what the records say about the application, without what only held it for housekeeping."""
+    return tuple(entry for entry in entries if entry.action != HOUSEKEEPING)
+
+
 def last_release(entries: Sequence[Entry]) -> Entry | None:
     """Return the newest release, None when the application was never deployed whole."""
     return next((entry for entry in reversed(entries) if entry.kind == "release"), None)
@@ -209,22 +218,34 @@ class Journal:
         self._renewed = 0.0
         self._plan: Plan | None = None
         self._positions: Mapping[str, Position] = {}
+        self._action = ""
+
+    @property
+    def entries(self) -> Mapping[int, Entry]:
+        """All records by their numbers, as far as this run has read or written them."""
+        return dict(self._records)
+
+    @property
+    def holds(self) -> bool:
+        """Whether the newest record that was read or written is this run's: nobody has taken over as far as is known."""
+        return bool(self._records) and self._records[max(self._records)].run == self._run
 
     def read(self) -> tuple[Entry, ...]:
-        """Return what all records say, oldest first."""
+        """Return what the records say about the application, oldest first."""
         self._records = {record.number: decode(record) for record in self._driver.records(self._application)}
         self._next = max(self._records, default=0) + 1
-        return tuple(self._records.values())
+        return standing(self._records.values())
 
-    def claim(self, plan: Plan, *, take_over: bool = False) -> str:
+    def claim(self, plan: Plan, *, take_over: bool = False, action: str = "") -> str:
         """Claim the application for this run; return a line on whom it was taken over from (empty when it was free).
 
         Raises `Held` when another run holds it and is not provably dead (`take_over` claims it all the same).
         """
-        entries = self.read()
-        line = _free_or_dead(entries[-1] if entries else None, self._holder, self._clock(), take_over)
-        self._plan = plan
-        self._append("claim", plan=plan)
+        self.read()
+        last = self._records[max(self._records)] if self._records else None
+        line = _free_or_dead(last, self._holder, self._clock(), take_over)
+        self._plan, self._action = plan, action
+        self._append("claim", plan=plan, action=action)
         return line
 
     def step(self, done: Sequence[str], doing: Sequence[str], positions: Mapping[str, Position] | None = None) -> None:
@@ -234,7 +255,7 @@ class Journal:
         """
         if positions is not None:
             self._positions = dict(positions)
-        self._append("step", done=tuple(done), doing=tuple(doing))
+        self._append("step", done=tuple(done), doing=tuple(doing), action=self._action)
 
     def renew(self, done: Sequence[str], doing: Sequence[str]) -> None:
         """Renew the lease if it is time to."""
@@ -260,10 +281,10 @@ class Journal:
         self._tidy()
 
     def withdraw(self) -> None:
-        """Take the claim back: nothing was changed, and what the records say is what they said before."""
-        claim = self._next - 1
-        self._driver.remove_record(self._application, claim)
-        del self._records[claim]
+        """Take the claim back, with the steps under it: what the records say is what they said before."""
+        for number in sorted(number for number, entry in self._records.items() if entry.run == self._run):
+            self._driver.remove_record(self._application, number)
+            del self._records[number]
 
     def remove_all(self) -> None:
         """Remove every record, this run's claim last: a run that dies midway still holds the application."""
