@@ -7,7 +7,7 @@ from typing import Literal, Protocol
 
 from attrs import frozen
 
-EventKind = Literal["stage", "change-started", "change-finished", "step", "rolled-back", "progress", "notice", "log", "taken-over"]
+EventKind = Literal["stage", "change-started", "change-finished", "rolled-back", "progress", "notice", "log", "taken-over"]
 
 
 @frozen(kw_only=True)

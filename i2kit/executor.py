@@ -358,7 +358,6 @@ class _Executor:
                 run.world.applied(change)
                 if change.action != "delete":
                     run.applied.add(change.key)
-                self._report(Event(kind="step", key=change.key, message=change.reason))
                 continue
             run.world.half_applied(change)
             self._stumble(run, course, action, change, outcome)

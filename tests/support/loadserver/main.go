@@ -1,5 +1,5 @@
 // A web server as applications have them: it answers, slowly if asked, takes uploads, keeps connections, and on TERM stops taking
-// new ones and finishes what it has.
+// new ones and finishes what it has. With DIE_SECONDS it ends by itself after so many.
 package main
 
 import (
@@ -32,6 +32,12 @@ func main() {
 		}
 		fmt.Fprintf(w, "%s %s %d %x\n", host, os.Getenv("VERSION"), length, hash.Sum(nil))
 	})
+	if seconds, err := strconv.Atoi(os.Getenv("DIE_SECONDS")); err == nil {
+		time.AfterFunc(time.Duration(seconds)*time.Second, func() {
+			fmt.Println("cannot go on: no space left")
+			os.Exit(1)
+		})
+	}
 	server := &http.Server{Addr: ":8080"}
 	ended := make(chan struct{})
 	go func() {
