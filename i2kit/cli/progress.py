@@ -16,6 +16,17 @@ if TYPE_CHECKING:
     from i2kit.events import Event
 
 
+_WARNINGS = ("notice", "rolled-back")
+# A rollout's step is told when it begins, as a change, and when it is done.
+_MARKS = {"step": "step done: ", "rolled-back": "going back: "}
+
+
+def _told(event: Event) -> str:
+    """Return an event as text."""
+    message = _MARKS.get(event.kind, "") + event.message
+    return f"{event.key}: {message}" if event.key else message
+
+
 class Progress(Protocol):
     """Shows events while it is entered."""
 
@@ -60,9 +71,9 @@ class Lines:
         """Write the event's line; the last lines of what failed are shown with the outcome."""
         if event.kind == "log":
             return None
-        text = f"{event.key}: {event.message}" if event.key else event.message
-        if event.kind == "notice":
-            return self._messages.warn(text)
+        text = _told(event)
+        if event.kind in _WARNINGS:
+            return self._messages.warn(" ".join(text.split()))
         return self._messages.line(f"{time.monotonic() - self._start:6.1f}s  {' '.join(text.split())}")
 
     def note(self, text: str) -> None:
@@ -109,14 +120,14 @@ class Live:
                 began = self._running.get(event.key, (time.monotonic(), ""))[0]
                 self._running[event.key] = (began, message)
                 return
-            if event.kind == "change-finished":
+            if event.kind in ("change-finished", "step", "rolled-back"):
                 self._running.pop(event.key, None)
             if event.kind in ("stage", "progress"):
                 self._stage = message
                 return
         if event.kind != "log":
-            mark = Text("warning: ", style="yellow") if event.kind == "notice" else Text()
-            self._console.print(mark + Text(f"{event.key}: {message}" if event.key else message))
+            mark = Text("warning: ", style="yellow") if event.kind in _WARNINGS else Text()
+            self._console.print(mark + Text(" ".join(_told(event).split())))
 
     def _picture(self) -> RenderableType:
         from rich.console import Group

@@ -89,6 +89,7 @@ def gc(commands: Commands[Parser]) -> None:
     flags.environment(command)
     flags.output(command)
     command.add_argument("--yes", action="store_true", help="remove it; without this, it is only shown")
+    flags.take_over(command)
 
 
 def release(text: str) -> int:

@@ -22,7 +22,7 @@ from i2kit.graph import graph as draw
 from i2kit.manifest.workloads import Container, Pod, Service, ServicePort, Workload, Workloads
 from i2kit.plan import ChangeOutcome, Observed, Outcome, Plan, Status
 
-from .sample import BALANCER, CHANGES, DONE, FAILED, GROUP, OBSERVED, PLAN, STATUS
+from .sample import ABORTED, BALANCER, CHANGES, DONE, FAILED, GARBAGE, GONE, GROUP, OBSERVED, PLAN, RELEASES, ROLLOUTS, STATUS
 
 WHERE = Where(file="hello.yaml", line=3, path="spec")
 WORKLOADS = Workloads(
@@ -61,7 +61,21 @@ class FakeApi(ModuleType):
         self.calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
         self.known: tuple[str, ...] = ("hello",)
         self.left = Observed()
-        self.answers: dict[str, Any] = {"deploy": DONE, "destroy": DONE, "status": STATUS, "changes": CHANGES}
+        self.answers: dict[str, Any] = {
+            "deploy": DONE,
+            "destroy": DONE,
+            "status": STATUS,
+            "changes": CHANGES,
+            "preview_destroy": GONE,
+            "history": RELEASES,
+            "rollout_status": ROLLOUTS,
+            "rollback": DONE,
+            "promote": DONE,
+            "abort": ABORTED,
+            "restart": DONE,
+            "garbage": GARBAGE,
+            "collect": GARBAGE,
+        }
 
     def called(self, name: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return the arguments of the only call of `name`."""
@@ -92,7 +106,16 @@ class FakeApi(ModuleType):
     def resolve(self, workloads: Any, environment: Any, *, previous: Any = None, update_base: bool = False, report: Any = None) -> None:
         report(Event(kind="stage", message="looking up hello:1"))
 
-    def plan(self, workloads: Any, locked: Any, environment: Any, *, application: str, format: str | None = None) -> Plan:  # noqa: A002
+    def plan(
+        self,
+        workloads: Any,
+        locked: Any,
+        environment: Any,
+        *,
+        application: str,
+        format: str | None = None,  # noqa: A002
+        previous: Any = None,
+    ) -> Plan:
         self._note("plan", application=application)
         return PLAN
 
@@ -104,8 +127,12 @@ class FakeApi(ModuleType):
     ) -> Any:
         self._note("preview", sources, environment=environment, application=application, options=options)
         report(Event(kind="stage", message="looking up hello:1"))
+        return self._previewed()
+
+    def _previewed(self) -> Any:
         answer = ModuleType("preview")
         answer.plan, answer.observed, answer.changes = PLAN, OBSERVED, self.answers["changes"]  # type: ignore[attr-defined]
+        answer.entries = ()  # type: ignore[attr-defined]
         return answer
 
     def deploy(
@@ -115,12 +142,13 @@ class FakeApi(ModuleType):
         environment: Any = None,
         application: Any = None,
         options: Any = None,
+        saved: Any = None,
         report: Any = None,
         cancel: Any = None,
         stdin: Any = None,
     ) -> Outcome:
         return self._note(
-            "deploy", sources, environment=environment, application=application, options=options, report=report, cancel=cancel
+            "deploy", sources, environment=environment, application=application, options=options, saved=saved, report=report, cancel=cancel
         )
 
     def destroy(
@@ -137,6 +165,55 @@ class FakeApi(ModuleType):
         return self._note(
             "destroy", sources, environment=environment, application=application, options=options, report=report, cancel=cancel
         )
+
+    def preview_destroy(
+        self, sources: Any = (), *, environment: Any = None, application: Any = None, options: Any = None, stdin: Any = None
+    ) -> Any:
+        return self._note("preview_destroy", sources, application=application)
+
+    def history(self, environment: Any, application: str) -> Any:
+        return self._note("history", environment, application)
+
+    def rollout_status(self, environment: Any, application: str) -> Any:
+        return self._note("rollout_status", environment, application)
+
+    def preview_rollback(self, environment: Any, application: str, *, to: Any = None, workload: Any = None, options: Any = None) -> Any:
+        self._note("preview_rollback", application, to=to, workload=workload, options=options)
+        return self._previewed()
+
+    def rollback(
+        self,
+        environment: Any,
+        application: str,
+        *,
+        to: Any = None,
+        workload: Any = None,
+        options: Any = None,
+        report: Any = None,
+        cancel: Any = None,
+    ) -> Any:
+        return self._note("rollback", application, to=to, workload=workload, options=options)
+
+    def promote(
+        self, environment: Any, application: str, *, workload: Any = None, options: Any = None, report: Any = None, cancel: Any = None
+    ) -> Any:
+        return self._note("promote", application, workload=workload, options=options)
+
+    def abort(
+        self, environment: Any, application: str, *, workload: Any = None, options: Any = None, report: Any = None, cancel: Any = None
+    ) -> Any:
+        return self._note("abort", application, workload=workload, options=options)
+
+    def restart(
+        self, environment: Any, application: str, *, workload: Any = None, options: Any = None, report: Any = None, cancel: Any = None
+    ) -> Any:
+        return self._note("restart", application, workload=workload, options=options)
+
+    def garbage(self, environment: Any, *, options: Any = None) -> Any:
+        return self._note("garbage", options=options)
+
+    def collect(self, environment: Any, *, options: Any = None, report: Any = None, cancel: Any = None) -> Any:
+        return self._note("collect", options=options)
 
     def applications(self, environment: Environment) -> tuple[str, ...]:
         return self.known

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+from attrs import evolve
+
 from i2kit.errors import Where
+from i2kit.housekeeping import Garbage
 from i2kit.manifest.workloads import Notice
 from i2kit.plan import (
     Change,
     ChangeOutcome,
     Changes,
     GroupStatus,
+    Instance,
     InstanceStatus,
     Observed,
+    ObservedResource,
     Outcome,
     Plan,
     Status,
     WorkloadStatus,
 )
+from i2kit.releases import Release, ReleasedWorkload, RolloutStatus
 from i2kit.resources import Backend, Balancer, BalancerPort, Boot, DnsRecord, Image, InstanceGroup, Mark, Network, Secret
+from i2kit.rollout import Position, Rollout
+from i2kit.strategy import CanaryStep, Strategy
 
 
 def mark(workload: str = "", revision: str = "") -> Mark:
@@ -60,6 +68,10 @@ BALANCER = Balancer(
 )
 RECORD = DnsRecord(name="web.default.svc.cluster.local", mark=mark("web"), balancer=BALANCER.name, network=NETWORK.name)
 
+OLD = group("web-old")
+SERVING = evolve(BALANCER, backends=(Backend(group=OLD.name),))
+CANARY = Strategy(type="canary", steps=(CanaryStep(weight=20, pause_seconds=60), CanaryStep(weight=50, pause_seconds=None)))
+
 PLAN = Plan(
     environment="local",
     application="hello",
@@ -80,13 +92,35 @@ CHANGES = Changes(
         Change(action="create", resource=GROUP, reason="replaces web-old: the image changed [bold]x[/bold]"),
         Change(action="update", resource=BALANCER, reason="backends (web-old 100) -> (web-1a2b3c-0f0f0f0f 100)"),
         Change(action="no-op", resource=RECORD, reason="it answers with the address of web-bbbb0000"),
-        Change(action="delete", resource=group("web-old"), reason="replaced by web-1a2b3c-0f0f0f0f"),
+        Change(action="delete", resource=OLD, reason="replaced by web-1a2b3c-0f0f0f0f"),
+    ),
+    rollouts=(
+        Rollout(
+            workload="default/web",
+            new=GROUP,
+            size=2,
+            olds=(OLD,),
+            stable=OLD,
+            strategy=CANARY,
+            balancers=(f"Balancer/{BALANCER.name}",),
+            position=Position(to=GROUP.name),
+        ),
     ),
 )
 SETTLED = Changes(
     environment="local", application="hello", changes=(Change(action="no-op", resource=NETWORK, reason="it is there and works"),)
 )
-OBSERVED = Observed()
+OBSERVED = Observed(
+    resources=(
+        ObservedResource(resource=NETWORK),
+        ObservedResource(
+            resource=OLD,
+            instances=tuple(Instance(id=name, group=OLD.name, state="running", ready=True) for name in ("web-old-0", "web-old-1")),
+        ),
+        ObservedResource(resource=SERVING),
+        ObservedResource(resource=RECORD),
+    )
+)
 
 DONE = Outcome(
     application="hello",
@@ -110,6 +144,56 @@ FAILED = Outcome(
             log=("web-0 [web] Traceback", "web-0 [web] ValueError: no \x1b[31mgreeting\x1b[0m"),
         ),
         ChangeOutcome(key=f"Balancer/{BALANCER.name}", action="create", result="skipped", message=f"InstanceGroup/{GROUP.name} failed"),
+    ),
+)
+REASON = "not ready after 60 s without progress: 0 of 2 ready; web-old serves again"
+ROLLED_BACK = evolve(FAILED, changes=(evolve(FAILED.changes[0], message=REASON, rolled_back=True), FAILED.changes[1]))
+STEP = "step 1 of 2 (20% of the traffic): waiting to be promoted or aborted"
+PAUSED = Outcome(
+    application="hello",
+    environment="local",
+    changes=(
+        ChangeOutcome(key=f"InstanceGroup/{GROUP.name}", action="create", result="paused", message=STEP, seconds=8.0),
+        ChangeOutcome(key=f"Balancer/{BALANCER.name}", action="update", result="paused", message=STEP, seconds=8.0),
+    ),
+)
+ABORTED = Outcome(
+    application="hello",
+    environment="local",
+    changes=(ChangeOutcome(key=f"InstanceGroup/{GROUP.name}", action="create", result="aborted", message="aborted; web-old serves again"),),
+)
+
+
+def release(number: int, revision: str, *, action: str = "deploy", current: bool = False) -> Release:
+    return Release(
+        number=number,
+        time=1_700_000_000.0 + 60 * number,
+        action=action,
+        by="process 7 on laptop (since 2023-11-14 22:13:20 UTC)",
+        current=current,
+        workloads=(
+            ReleasedWorkload(
+                name="web", namespace="default", revision=revision, replicas=2, images=(f"hello:{number}@sha256:{number}a2b3c",)
+            ),
+        ),
+    )
+
+
+RELEASES = (release(1, "0a0b0c0d0e"), release(2, "1a2b3c4d5e"), release(3, "0a0b0c0d0e", action="rollback to 1", current=True))
+ROLLOUTS = (
+    RolloutStatus(workload="default/web", revision="1a2b3c4d5e", state="paused", stage=1, message=STEP),
+    RolloutStatus(workload="shop/db", revision="", state="running", stage=2),
+)
+GARBAGE = (
+    Garbage(kind="Image", name="web-0011", application="", reason="no group and no release uses it"),
+    Garbage(kind="InstanceGroup", name="web-old", application="hello", reason="no release knows it"),
+)
+GONE = Changes(
+    environment="local",
+    application="hello",
+    changes=(
+        Change(action="delete", resource=BALANCER, reason="it is not wanted any more"),
+        Change(action="delete", resource=GROUP, reason="it is not wanted any more"),
     ),
 )
 STATUS = Status(

@@ -42,6 +42,15 @@ SHOWN = {
     "logs.yaml": ("logs", "-o", "yaml"),
     "destroy.txt": ("destroy", "-a", "hello"),
     "destroy.json": ("destroy", "-a", "hello", "-o", "json"),
+    "destroy-dry-run.txt": ("destroy", "-a", "hello", "--dry-run"),
+    "destroy-dry-run.json": ("destroy", "-a", "hello", "--dry-run", "-o", "json"),
+    "history.txt": ("history",),
+    "history.json": ("history", "-o", "json"),
+    "rollback.txt": ("rollback",),
+    "rollback.json": ("rollback", "-o", "json"),
+    "rollout-status.txt": ("rollout", "status"),
+    "rollout-status.json": ("rollout", "status", "-o", "json"),
+    "rollout-abort.txt": ("rollout", "abort"),
     "graph.mmd": ("graph", "-f", "hello.yaml"),
 }
 
@@ -95,7 +104,7 @@ def test_progress_and_notices_go_to_standard_error(i2kit: Run) -> None:
 def test_deploy_hands_its_flags_to_the_library(i2kit: Run, api: FakeApi) -> None:
     i2kit(
         *("deploy", "-f", "a.yaml", "-f", "folder", "-e", "production.yml", "-a", "shop", "--builder", "linuxkit", "--timeout", "2m"),
-        *("--update-base", "--keep-failed", "--take-over", "--no-cache"),
+        *("--update-base", "--keep-failed", "--take-over", "--no-cache", "--prune"),
     )
     (sources,), named = api.called("deploy")
     assert sources == ["a.yaml", "folder"]
@@ -105,6 +114,7 @@ def test_deploy_hands_its_flags_to_the_library(i2kit: Run, api: FakeApi) -> None
         "keep_failed": True,
         "take_over": True,
         "no_cache": True,
+        "prune": True,
         "change_seconds": 120.0,
     }
 
@@ -335,7 +345,7 @@ def test_the_fake_takes_what_the_library_takes() -> None:
     """What passes here over the fake must not fail over the real thing for want of an argument."""
     real = importlib.import_module("i2kit.api")
     faked = {name for name, value in vars(FakeApi).items() if inspect.isfunction(value) and not name.startswith("_")} - {"called"}
-    assert len(faked) == 15
+    assert len(faked) == 25
     for name in faked:
         expected = {parameter: one.kind for parameter, one in inspect.signature(getattr(real, name)).parameters.items()}
         given = {parameter: one.kind for parameter, one in inspect.signature(getattr(FakeApi, name)).parameters.items()}
@@ -345,7 +355,11 @@ def test_the_fake_takes_what_the_library_takes() -> None:
 
 def test_the_options_of_the_commands_are_the_library_s(i2kit: Run, api: FakeApi) -> None:
     options = importlib.import_module("i2kit.operations").DeployOptions
-    for command in (("plan", "-f", "x"), ("deploy", "-f", "x"), ("destroy", "-a", "x")):
+    for command in (
+        *(("plan", "-f", "x"), ("deploy", "-f", "x"), ("destroy", "-a", "x"), ("rollback",), ("rollback", "--dry-run")),
+        *(("rollout", verb) for verb in ("promote", "abort", "restart")),
+        *(("gc",), ("gc", "--yes")),
+    ):
         i2kit(*command)
     for _, _, named in api.calls:
         if "options" in named:
