@@ -58,6 +58,18 @@ class Strategy:
     steps: tuple[CanaryStep, ...] = ()
     promotion: Literal["automatic", "manual"] = "automatic"
 
+    def limits(self, size: int) -> tuple[int, int]:
+        """Return how many members a rolling update may have beyond `size`, and how many may be unavailable.
+
+        Shares that are rounded to zero both would stand still: then one may be unavailable, as in Kubernetes.
+
+        >>> Strategy().limits(3), Strategy(max_surge=Amount(value=0)).limits(3)
+        ((1, 0), (0, 1))
+        """
+        surge = self.max_surge.of(size, up=True)
+        unavailable = min(size, self.max_unavailable.of(size, up=False))
+        return (surge, unavailable) if surge or unavailable else (0, 1)
+
 
 @frozen(kw_only=True)
 class Scaling:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from i2kit.manifest.objects import Objects, namespace_of
 from i2kit.manifest.pods import pod
+from i2kit.manifest.selectors import expression_holds, valid_expression
+from i2kit.manifest.strategies import strategy
 from i2kit.manifest.table import Tree
 from i2kit.manifest.workloads import Workload
 
 _SELECTOR_DEFAULTS = ("extensions/v1beta1", "apps/v1beta1")
 _DEADLINE_SECONDS = 600
+_HISTORY_LIMIT = 10
 
 
 def deployment(tree: Tree, objects: Objects) -> Workload:
@@ -32,9 +35,11 @@ def deployment(tree: Tree, objects: Objects) -> Workload:
         pod=pod(template, namespace, objects),
         where=meta.where("name"),
         labels=meta.get("labels") or {},
-        annotations=meta.get("annotations") or {},
+        annotations=dict(meta.get("annotations") or {}),
         min_ready_seconds=ready,
         progress_deadline_seconds=deadline,
+        strategy=strategy(meta, spec),
+        history_limit=spec.get("revisionHistoryLimit", _HISTORY_LIMIT),
     )
 
 
@@ -63,26 +68,7 @@ def _check_selector(tree: Tree, spec: Tree, template: Tree) -> None:
             expected=f"labels of the template ({shown})",
         )
     for expression in expressions:
-        _check_expression(expression, labels)
-
-
-def _check_expression(tree: Tree, labels: dict[str, str]) -> None:
-    if "key" not in tree or "operator" not in tree or tree.broken("values"):
-        return
-    key, operator, values = tree["key"], tree["operator"], tree.get("values") or []
-    if bool(values) != (operator in ("In", "NotIn")):
-        tree.problem(
-            "invalid-value",
-            f"{operator} {'takes no' if values else 'needs'} values",
-            "values",
-            expected="values for In and NotIn, none for Exists and DoesNotExist",
-        )
-        return
-    matches = {
-        "In": labels.get(key) in values,
-        "NotIn": labels.get(key) not in values,
-        "Exists": key in labels,
-        "DoesNotExist": key not in labels,
-    }
-    if not matches[operator]:
-        tree.problem("selector-mismatch", "the selector does not match the labels of the Pod template", expected="labels of the template")
+        if valid_expression(expression) and not expression_holds(expression, labels):
+            expression.problem(
+                "selector-mismatch", "the selector does not match the labels of the Pod template", expected="labels of the template"
+            )

@@ -238,10 +238,14 @@ class MapOf:
             return page.wrong_type(node, path, f"a {self.name}")
         if node.tag and not page.known_tag(node, path):
             return INVALID
+        return self.read_pairs(page.pairs(node, path), node, path, page)
+
+    def read_pairs(self, pairs: list[tuple[Node, Node]], _node: MappingNode, path: str, page: Page) -> Any:
+        """Read what is in the mapping."""
         values: dict[str, Any] = {}
         lines: dict[str, int] = {}
         before = len(page.problems)
-        for key_node, value_node in page.pairs(node, path):
+        for key_node, value_node in pairs:
             key = page.key(key_node, path)
             if key is None:
                 continue
@@ -254,6 +258,10 @@ class MapOf:
             if expected:
                 page.problem("invalid-name", f"{key[:80]!r} is not valid as a key", line, at, expected=expected)
                 continue
-            values[key] = self.value(value_node, at, page)
+            values[key] = self.item(key, value_node, at, page)
         # Half a mapping would only lead to problems that are none, such as labels that do not match.
         return values if len(page.problems) == before else INVALID
+
+    def item(self, _key: str, node: Node, path: str, page: Page) -> Any:
+        """Read one value."""
+        return self.value(node, path, page)

@@ -6,7 +6,7 @@ from typing import Literal
 
 from attrs import frozen
 
-from i2kit.manifest.objectfields import CONFIG_MAP, DEPLOYMENT, SECRET, SERVICE
+from i2kit.manifest.objectfields import AUTOSCALER, BUDGET, CONFIG_MAP, DEPLOYMENT, DEPLOYMENT_VERSIONS, SECRET, SERVICE
 from i2kit.manifest.table import Struct
 
 _LATER = "not yet supported"
@@ -37,18 +37,19 @@ def _refuse(reason: str, *names: str) -> tuple[Kind, ...]:
 
 
 _ALL = (
-    _read(DEPLOYMENT, "apps/v1", "apps/v1beta2", "apps/v1beta1", "extensions/v1beta1"),
+    _read(DEPLOYMENT, *DEPLOYMENT_VERSIONS),
     _read(SERVICE, "v1"),
     _read(CONFIG_MAP, "v1"),
     _read(SECRET, "v1"),
+    _read(AUTOSCALER, "autoscaling/v2", "autoscaling/v2beta2", "autoscaling/v1"),
+    _read(BUDGET, "policy/v1", "policy/v1beta1"),
     *_ignore("a namespace is there as soon as something is in it", "Namespace"),
     *_ignore(_ACCESS, "ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"),
     *_ignore("there are no nodes to make room on", "PriorityClass"),
-    *_ignore("there are no nodes to be drained", "PodDisruptionBudget"),
     *_refuse(f"{_LATER}: groups with stable members come later", "StatefulSet"),
     *_refuse(f"{_LATER}: volumes that outlive their VM come later", "PersistentVolumeClaim", "PersistentVolume", "StorageClass"),
     *_refuse(f"{_LATER}: use a Service of type LoadBalancer", "Ingress", "IngressClass", "Gateway", "HTTPRoute"),
-    *_refuse(f"{_LATER}: set replicas", "HorizontalPodAutoscaler", "VerticalPodAutoscaler"),
+    *_refuse(f"{_LATER}: set the containers' resources", "VerticalPodAutoscaler"),
     *_refuse(f"{_LATER}: only workloads that run for ever are", "Job", "CronJob"),
     *_refuse("there are no nodes to run one Pod on each", "DaemonSet"),
     *_refuse("nothing would bring it back: use a Deployment with 1 replica", "Pod"),

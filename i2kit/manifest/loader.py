@@ -11,6 +11,8 @@ from attrs import field, frozen
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from i2kit.errors import Problem, Where
+from i2kit.manifest.autoscalers import scaled
+from i2kit.manifest.budgets import report_budget
 from i2kit.manifest.deployments import deployment
 from i2kit.manifest.documents import documents
 from i2kit.manifest.kinds import KINDS
@@ -314,6 +316,10 @@ def _tie(reading: _Reading, names: Sequence[str], order: dict[str, int]) -> Work
             services += [balanced] if balanced else []
     selectable = Selectable(workloads, broken=frozenset(broken), unread=_unread_labels(reading))
     services += [service(tree, selectable) for kind, tree in reading.items if kind == "Service"]
+    workloads = scaled(workloads, [tree for kind, tree in reading.items if kind == "HorizontalPodAutoscaler"], objects.unread)
+    for kind, tree in reading.items:
+        if kind == "PodDisruptionBudget":
+            report_budget(tree, workloads, selectable.unread)
     _note_unused(reading, objects)
     used = tuple(found for key, found in objects.secrets.items() if key in objects.used_secrets)
     return Workloads(

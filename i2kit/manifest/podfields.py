@@ -12,7 +12,6 @@ _NO_API = "there is no Kubernetes API server"
 
 STRING = Text()
 LABELS = MapOf(Text("label value", syntax.label_value), "mapping of label names to values", syntax.qualified_name)
-ANNOTATIONS = MapOf(STRING, "mapping of annotation names to strings", syntax.qualified_name)
 STRINGS = ListOf(STRING)
 NAME = Text("DNS label", syntax.label_name, "invalid-name")
 OBJECT_NAME = Text("DNS subdomain", syntax.subdomain, "invalid-name")

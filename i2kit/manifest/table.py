@@ -12,6 +12,7 @@ from i2kit.errors import Where
 from i2kit.manifest import scalars
 from i2kit.manifest.fieldtypes import FieldType, ListOf
 from i2kit.manifest.page import INVALID, Page, did_you_mean
+from i2kit.manifest.workloads import Notice
 
 Verdict = Literal["supported", "ignored", "refused"]
 
@@ -106,6 +107,10 @@ class Tree(dict[str, Any]):
         """Note a problem at a field, or at the mapping itself."""
         line = self.lines.get(name, self.line) if name else self.line
         self.page.problem(code, message, line, self.at(name) if name else self.path, expected=expected, hint=hint)
+
+    def notice(self, message: str, name: str = "") -> None:
+        """Note something that was read and has no effect."""
+        self.page.notices.append(Notice(where=self.where(name), message=message))
 
     def broken(self, name: str) -> bool:
         """Whether the field was given but could not be read, which is noted already."""

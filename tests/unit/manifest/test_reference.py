@@ -38,6 +38,18 @@ BASES: dict[str, dict[str, Any]] = {
     },
     "ConfigMap": {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "conf"}},
     "Secret": {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "keys"}},
+    "HorizontalPodAutoscaler": {
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": "web"},
+        "spec": {"scaleTargetRef": {"kind": "Deployment", "name": "web"}, "maxReplicas": 3},
+    },
+    "PodDisruptionBudget": {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": {"name": "web"},
+        "spec": {"selector": {"matchLabels": LABELS}},
+    },
     "simplified form": {"name": "web", "containers": [CONTAINER]},
 }
 NEEDED: dict[str, dict[str, Any]] = {
@@ -59,7 +71,7 @@ ROWS = [
 def with_field(base: dict[str, Any], name: str, value: Any) -> tuple[dict[str, Any], str]:
     """Set a field given as ``spec.ports[].port``, with what lies above it; return the object and the path in Kubernetes' notation."""
     given = copy.deepcopy(base)
-    *parents, last = re.findall(r"(?:nvidia\.com/|amd\.com/)?[^.\[\]]+(?:\[\])?", name)
+    *parents, last = re.findall(r"\[[^\]]+\]|(?:nvidia\.com/|amd\.com/)?[^.\[\]]+(?:\[\])?", name)
     at: Any = given
     path = ""
     for part in parents:
@@ -69,6 +81,9 @@ def with_field(base: dict[str, Any], name: str, value: Any) -> tuple[dict[str, A
         new = {field: NEEDED[key][field] for field in known}
         at = at.setdefault(key, [new] if listed else new)
         at = at[0] if listed else at
+    if last.startswith("["):
+        at[last[1:-1]] = value
+        return given, f"{path}{last}".removeprefix(".")
     at[last.removesuffix("[]")] = value
     return given, f"{path}.{last.removesuffix('[]')}".removeprefix(".")
 
@@ -107,7 +122,7 @@ def test_a_refused_field_is_an_error_with_its_reason(kind: str, name: str, row: 
 @pytest.mark.parametrize(("kind", "name", "row"), [param for param in ROWS if param.values[2].verdict == "ignored"])
 def test_an_ignored_field_is_a_notice_with_its_reason(kind: str, name: str, row: Row) -> None:
     given, path = with_field(BASES[kind], name, {"given": "x"})
-    neighbours = [BASES["Deployment"]] if kind == "Service" else []
+    neighbours = [BASES["Deployment"]] if kind in ("Service", "HorizontalPodAutoscaler") else []
     notices = loads(yaml.safe_dump_all([given, *neighbours])).notices
     assert f"ignored: {row.reason}" in [notice.message for notice in notices if notice.where.path == path]
 
