@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from attrs import field, frozen
+from attrs import Attribute, field, frozen
+from attrs.validators import ge, gt, optional
 
 from i2kit.capabilities import Capability, Level, Support
 from i2kit.environment import Environment
@@ -27,6 +28,31 @@ class Limits:
     max_replicas: int = 1000
     boot_config_bytes: int = 1 << 20
     name_lengths: Mapping[str, int] = field(factory=dict)
+
+
+@frozen(kw_only=True)
+class CallLimits:
+    """How a provider wants to be called; `i2kit.calls` keeps to it, so that no driver has to. Every number of seconds is one of these.
+
+    At most `concurrency` calls are under way at once. `calls_per_second` is how fast they may begin in the long run (None: as fast as
+    they come), and `burst` how many of them at once after a rest. A call that ends with `TransientError` is made up to `attempts` times:
+    the waits in between are random, up to `first_delay_seconds` the first time, twice as long each further time, and never beyond
+    `greatest_delay_seconds`; what the provider asks for in `retry_after` comes on top. A look (`observe`, `health`) that takes longer than
+    `call_seconds` is given up.
+    """
+
+    concurrency: int = field(default=8, validator=ge(1))
+    calls_per_second: float | None = field(default=None, validator=optional(gt(0.0)))
+    burst: int = field(default=10, validator=ge(1))
+    attempts: int = field(default=6, validator=ge(1))
+    first_delay_seconds: float = field(default=0.5, validator=ge(0.0))
+    greatest_delay_seconds: float = field(default=20.0, validator=ge(0.0))
+    call_seconds: float = field(default=60.0, validator=gt(0.0))
+
+    @greatest_delay_seconds.validator
+    def _in_order(self, _attribute: Attribute[float], value: float) -> None:
+        if value < self.first_delay_seconds:
+            raise ValueError(f"the greatest delay ({value} s) is below the first one ({self.first_delay_seconds} s)")
 
 
 @frozen(kw_only=True)
@@ -75,7 +101,7 @@ class LogLine:
 
 
 class Driver(Protocol):
-    """Talks to one account and region. Every method may raise `ProviderError`.
+    """Talks to one account and region. Every method may raise `ProviderError`; i2kit calls again after a `TransientError`.
 
     `apply` is idempotent: applying a change twice is one change, and a change that was half applied by a run that died is completed.
     """
@@ -126,7 +152,8 @@ class Provider:
 
     `formats` are the image formats it boots, the best first. `connect` makes a driver for an environment; `check` lists what is missing
     on this machine or in the environment's settings, each with the command or change that helps, and touches nothing. `settings`
-    describes the keys that ``provider:`` in environment.yml may have: name -> one sentence.
+    describes the keys that ``provider:`` in environment.yml may have: name -> one sentence. `calls` says how often and how many at once
+    its drivers may be called.
     """
 
     name: str
@@ -138,6 +165,7 @@ class Provider:
     connect: Callable[[Environment], Driver]
     check: Callable[[Environment], Sequence[Problem]]
     settings: Mapping[str, str] = field(factory=dict)
+    calls: CallLimits = CallLimits()
 
     def level(self, capability: Capability) -> Level:
         """Return how well the provider supports `capability`; what it does not mention is unsupported."""

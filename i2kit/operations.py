@@ -446,6 +446,7 @@ def _tools(run: Run, planned: Plan, released: Sequence[Resource], workloads: Wor
         before=run.registry.before_change,
         after=run.registry.after_change,
         change_seconds=run.options.change_seconds,
+        concurrency=run.registry.provider(run.environment.provider).calls.concurrency,
         clock=run.options.clock,
     )
 

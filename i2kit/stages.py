@@ -11,6 +11,8 @@ from urllib.parse import urlparse
 from attrs import evolve, frozen
 
 from i2kit import planner
+from i2kit.calls import limited
+from i2kit.clock import SystemClock
 from i2kit.diff import diff as diff_resources
 from i2kit.driver import Driver, Provider
 from i2kit.environment import Environment
@@ -170,7 +172,7 @@ def plan(
 
 
 def connect(environment: Environment) -> Driver:
-    """Return a driver for the environment; close it (`contextlib.closing`) when done.
+    """Return a driver for the environment, called within its provider's limits; close it (`contextlib.closing`) when done.
 
     Raises `MissingRequirement` for what this machine lacks.
     """
@@ -178,7 +180,7 @@ def connect(environment: Environment) -> Driver:
     problems = provider.check(environment)
     if problems:
         raise MissingRequirement(problems)
-    return provider.connect(environment)
+    return limited(provider, provider.connect(environment), SystemClock())
 
 
 def observe(environment: Environment) -> Observed:

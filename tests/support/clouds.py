@@ -14,6 +14,7 @@ from attrs import evolve, field, frozen
 from runs import WORKLOADS
 
 from i2kit import operations, records, stages
+from i2kit.calls import limited
 from i2kit.driver import Driver, Provider
 from i2kit.environment import Environment
 from i2kit.events import Cancel, Report, silent
@@ -113,6 +114,12 @@ def _registry() -> Registry:
     return registry_of(_at_work().cloud, _at_work().folder)
 
 
+def _connect(_environment: Environment) -> Driver:
+    """As `stages.connect` does, by the cloud's clock."""
+    operator = _at_work()
+    return limited(operator.cloud.provider(), operator.driver or operator.cloud.driver(), operator.cloud.clock)
+
+
 class _Patches:
     """What is patched for as long as any operator is at work: everything asks the operator of its own thread."""
 
@@ -128,7 +135,7 @@ class _Patches:
             if self._holders == 1:
                 self._stack.enter_context(patch.object(operations, "Registry", _registry))
                 self._stack.enter_context(patch.object(stages, "Registry", _registry))
-                self._stack.enter_context(patch.object(operations, "connect", lambda _env: _at_work().driver or _at_work().cloud.driver()))
+                self._stack.enter_context(patch.object(operations, "connect", _connect))
                 self._stack.enter_context(patch.object(records, "this_process", lambda: _at_work().holder))
         try:
             yield

@@ -1,0 +1,275 @@
+"""How drivers are called: so many at once, so many a second, again after what passes by itself, and not for ever.
+
+Everything between a command and its driver that has to do with time stands here, so that a driver is written without it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from contextvars import copy_context
+from random import Random
+from types import TracebackType
+from typing import TypeVar
+
+from attrs import evolve, frozen
+
+from i2kit.clock import Clock, SystemClock
+from i2kit.driver import Artefact, CallLimits, Context, Driver, LogLine, Provider, Record
+from i2kit.errors import ConflictingRecord, ProviderError, TransientError
+from i2kit.log import logger
+from i2kit.manifest.workloads import SecretValue
+from i2kit.plan import Change, GroupHealth, Observed
+
+T = TypeVar("T")
+
+LONGEST_WAIT_SECONDS = 300.0
+"""A provider that asks to be left alone for longer than this is believed, and not called again."""
+
+# Waits are cut into pieces, between which it is asked whether the run is to stop.
+_SLICE_SECONDS = 0.25
+# Clocks are not finer than this near the present time; a shorter sleep might let no time pass at all.
+_LEAST_SECONDS = 0.001
+
+
+def limited(provider: Provider, driver: Driver, clock: Clock) -> Driver:
+    """Return `driver`, called as `provider` wants it."""
+    return Calls(driver, provider.calls, clock=clock)
+
+
+def delay(limits: CallLimits, failures: int, asked: float | None, dice: Random) -> float:
+    """Return how long to wait after so many failures (1 or more), in seconds: random, so that not everybody comes back at once.
+
+    >>> from random import Random
+    >>> delay(CallLimits(first_delay_seconds=0.0, greatest_delay_seconds=0.0), 3, 2.5, Random(1))
+    2.5
+    """
+    ceiling = min(limits.greatest_delay_seconds, limits.first_delay_seconds * 2.0 ** min(failures - 1, 64))
+    return max(0.0, asked or 0.0) + dice.uniform(0.0, ceiling)
+
+
+class Bucket:
+    """Lets calls through at `rate` a second, and up to `burst` of them at once after a rest. Thread-safe."""
+
+    def __init__(self, rate: float, burst: int, clock: Clock) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._tokens = float(burst)
+        self._filled = clock.now()
+
+    def take(self) -> None:
+        """Return when another call may begin."""
+        while wait := self._try():
+            # Not promised beforehand but asked again: a sleep may be longer than meant, and several that were must not begin at once.
+            self._clock.sleep(max(wait, _LEAST_SECONDS))
+
+    def _try(self) -> float:
+        """Take a token and return 0, or return the seconds until there is one."""
+        with self._lock:
+            now = self._clock.now()
+            self._tokens = min(float(self._burst), self._tokens + max(0.0, now - self._filled) * self._rate)
+            self._filled = now
+            if self._tokens >= 1.0:
+                self._tokens -= 1.0
+                return 0.0
+            return (1.0 - self._tokens) / self._rate
+
+
+class _Slot:
+    """The right to be one of the calls under way: all of `semaphores`, taken in one order."""
+
+    def __init__(self, *semaphores: threading.Semaphore) -> None:
+        self._semaphores = semaphores
+
+    def __enter__(self) -> None:
+        for one in self._semaphores:
+            one.acquire()
+
+    def __exit__(self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None) -> None:
+        for one in reversed(self._semaphores):
+            one.release()
+
+
+@frozen(kw_only=True)
+class _Building:
+    """The context of a change that gives its slot away for as long as an image is built, which is no call."""
+
+    context: Context
+    slot: _Slot
+
+    def secret(self, name: str) -> Mapping[str, SecretValue]:
+        return self.context.secret(name)
+
+    def artefact(self, name: str) -> Artefact:
+        self.slot.__exit__(None, None, None)
+        try:
+            return self.context.artefact(name)
+        finally:
+            self.slot.__enter__()
+
+    def progress(self, message: str) -> None:
+        self.context.progress(message)
+
+    def check(self) -> None:
+        self.context.check()
+
+
+class Calls:
+    """A driver that calls another one within `limits`; waits go by `clock`, and `dice` decide how long they are. Thread-safe.
+
+    All calls but `append_record` are idempotent, and simply made again. A record whose answer was lost is read to find out whose it is.
+    An error that lasts is raised as the provider's, with the number of tries in its message.
+    """
+
+    def __init__(self, driver: Driver, limits: CallLimits, *, clock: Clock | None = None, dice: Random | None = None) -> None:
+        self._driver = driver
+        self._limits = limits
+        self._clock = clock or SystemClock()
+        self._dice = dice or Random()  # noqa: S311 - jitter
+        self._closed = threading.Event()
+        self._bucket = Bucket(limits.calls_per_second, limits.burst, self._clock) if limits.calls_per_second else None
+        slots = threading.BoundedSemaphore(limits.concurrency)
+        # Changes may take minutes, and leave one slot to the short calls: a run whose records wait would lose its lease.
+        changes = threading.BoundedSemaphore(max(1, limits.concurrency - 1))
+        self._slot, self._change_slot = _Slot(slots), _Slot(changes, slots)
+
+    def observe(self) -> Observed:
+        """See `Driver.observe`; raises `ProviderError` (code ``call-timeout``) when there is no answer in time."""
+        return self._call("observe", lambda: self._in_time("observe", self._driver.observe))
+
+    def health(self, group: str) -> GroupHealth:
+        """See `Driver.health`; raises `ProviderError` (code ``call-timeout``) when there is no answer in time."""
+        return self._call(f"health {group}", lambda: self._in_time(f"health {group}", lambda: self._driver.health(group)))
+
+    def apply(self, change: Change, context: Context) -> None:
+        """See `Driver.apply`; between tries the run may be stopped, and the change's deadline holds."""
+        wrapped = _Building(context=context, slot=self._change_slot)
+
+        def work() -> None:
+            context.check()
+            self._driver.apply(change, wrapped)
+
+        self._call(f"apply {change.action} {change.key}", work, slot=self._change_slot, context=context)
+
+    def logs(self, group: str, *, tail: int | None = None, follow: bool = False) -> Iterator[LogLine]:
+        """See `Driver.logs`; made again only as long as there was no line."""
+        about = f"logs {group}"
+
+        def begin() -> tuple[Iterator[LogLine], LogLine | None]:
+            lines = self._driver.logs(group, tail=tail, follow=follow)
+            return lines, next(lines, None)
+
+        # Whoever follows may wait for ever for the first line, and must not hold up others.
+        lines, first = self._call(about, begin, slot=nullcontext() if follow else self._slot)
+        try:
+            if first is not None:
+                yield first
+                yield from lines
+        finally:
+            if isinstance(lines, Generator):
+                lines.close()
+
+    def records(self, application: str) -> Sequence[Record]:
+        """See `Driver.records`."""
+        return self._call(f"records {application}", lambda: self._driver.records(application))
+
+    def append_record(self, application: str, number: int, body: bytes) -> None:
+        """See `Driver.append_record`; a record that is there because an earlier try's answer was lost is no conflict."""
+        lost = False
+
+        def work() -> None:
+            nonlocal lost
+            try:
+                self._driver.append_record(application, number, body)
+            except TransientError:
+                lost = True
+                raise
+
+        try:
+            self._call(f"append_record {application} {number}", work)
+        except ConflictingRecord:
+            if not (lost and any(one.number == number and one.body == body for one in self.records(application))):
+                raise
+
+    def remove_record(self, application: str, number: int) -> None:
+        """See `Driver.remove_record`."""
+        self._call(f"remove_record {application} {number}", lambda: self._driver.remove_record(application, number))
+
+    def applications(self) -> Sequence[str]:
+        """See `Driver.applications`."""
+        return self._call("applications", self._driver.applications)
+
+    def close(self) -> None:
+        """See `Driver.close`; calls that wait to be made again are not."""
+        self._closed.set()
+        self._driver.close()
+
+    def _call(
+        self, about: str, work: Callable[[], T], *, slot: AbstractContextManager[None] | None = None, context: Context | None = None
+    ) -> T:
+        """Make a call until it succeeds, fails for good, or was tried often enough; each try has its slot, no wait has one."""
+        for attempt in range(1, self._limits.attempts + 1):
+            try:
+                with slot or self._slot:
+                    if self._bucket:
+                        self._bucket.take()
+                    return work()
+            except TransientError as error:
+                if attempt == self._limits.attempts or (error.retry_after or 0.0) > LONGEST_WAIT_SECONDS:
+                    raise _lasting(error, attempt) from error
+                seconds = delay(self._limits, attempt, error.retry_after, self._dice)
+                code = error.problems[0].code if error.problems else ""
+                logger("i2kit.calls").info("call-failed", call=about, attempt=attempt, code=code, again_in=round(seconds, 3))
+                if context:
+                    context.progress(f"{'; '.join(one.message for one in error.problems)}; again in {seconds:.1f} s")
+                self._wait(seconds, context, error)
+        raise AssertionError("there is at least one attempt")
+
+    def _wait(self, seconds: float, context: Context | None, error: TransientError) -> None:
+        """Let the time pass; raise what `context` does when the run is to stop, and `error` when the driver was closed."""
+        left = seconds
+        while left > 0:
+            if self._closed.is_set():
+                raise error
+            if context:
+                context.check()
+            self._clock.sleep(min(left, _SLICE_SECONDS))
+            left -= _SLICE_SECONDS
+
+    def _in_time(self, about: str, work: Callable[[], T]) -> T:
+        """Return the answer to a call, or abandon it: it may go on in its thread, but nobody waits, and its slot is free."""
+        answers: list[T] = []
+        errors: list[BaseException] = []
+        answered = threading.Event()
+
+        def ask() -> None:
+            try:
+                answers.append(work())
+            except BaseException as error:  # whatever it is, it is for the caller
+                errors.append(error)
+            finally:
+                answered.set()
+
+        threading.Thread(target=copy_context().run, args=(ask,), name="i2kit-call", daemon=True).start()
+        if not answered.wait(self._limits.call_seconds):
+            raise ProviderError.of(
+                "call-timeout",
+                f"the provider did not answer {about} within {self._limits.call_seconds:g} s",
+                hint="see whether it can be reached; running the same command again is safe",
+            )
+        if errors:
+            raise errors[0]
+        return answers[0]
+
+
+def _lasting(error: TransientError, attempts: int) -> TransientError:
+    """Return the error that a call ends with which was tried often enough, or is not to be made again so soon."""
+    asked = error.retry_after or 0.0
+    told = "tried once" if attempts == 1 else f"tried {attempts} times"
+    told += f"; the provider asks to wait for {asked:.0f} s" if asked > LONGEST_WAIT_SECONDS else ""
+    lasting = TransientError(evolve(one, message=f"{one.message} ({told})") for one in error.problems)
+    lasting.retry_after = error.retry_after
+    return lasting
