@@ -135,11 +135,11 @@ class _Claims:
         """Give all claims back, after what runs of this kind that died left of theirs."""
         for application, journal in self.journals.items():
             journal.read()
-            if not journal.holds:
-                continue  # somebody has taken over; what is there is theirs to tidy
-            own = max(journal.entries)
-            for number, entry in journal.entries.items():
-                if entry.action == HOUSEKEEPING and entry.run != journal.entries[own].run:
+            entries = journal.entries
+            # The newest record is this run's claim, or that of whoever has taken over.
+            holding = entries[max(entries)].run if entries else ""
+            for number, entry in entries.items():
+                if entry.action == HOUSEKEEPING and entry.run != holding:
                     self._run.driver.remove_record(application, number)
             journal.withdraw()
 

@@ -225,11 +225,6 @@ class Journal:
         """All records by their numbers, as far as this run has read or written them."""
         return dict(self._records)
 
-    @property
-    def holds(self) -> bool:
-        """Whether the newest record that was read or written is this run's: nobody has taken over as far as is known."""
-        return bool(self._records) and self._records[max(self._records)].run == self._run
-
     def read(self) -> tuple[Entry, ...]:
         """Return what the records say about the application, oldest first."""
         self._records = {record.number: decode(record) for record in self._driver.records(self._application)}

@@ -183,6 +183,7 @@ def test_records_that_a_run_had_no_time_to_remove_go(world: World) -> None:
     world.deploy(web("1"), web("2"))
     with pytest.raises(Killed):
         evolve(world, driver=Unremovable(world.region), holder=dead_process()).deploy(web("3"))
+    assert used_up("1") <= names(world.garbage())
     found = [one for one in world.garbage() if one.kind == "Record"]
     assert {one.reason for one in found} == {"release 1 is beyond what revisionHistoryLimit keeps", "it is of a run that is over"}
     world.collect()
@@ -223,6 +224,19 @@ def test_what_a_run_under_way_names_stays_behind_its_steps_and_other_housekeepin
     assert left_over(world, entry("claim", web("2")), entry("step", None, doing=("x",)), dead) == set()
 
 
+def test_a_claim_of_a_run_that_is_over_keeps_nothing(world: World) -> None:
+    dead = entry("claim", web("2"), action=records.HOUSEKEEPING)
+    assert key(group_of(web("2"))) in left_over(world, entry("claim", web("2")), entry("end", None), dead)
+
+
+def test_a_workload_of_the_same_name_in_another_application_stays(world: World) -> None:
+    world.deploy(web("1"))
+    group = OTHER.group("2")
+    assert (group.mark.namespace, group.mark.workload) == (group_of(web("1")).mark.namespace, group_of(web("1")).mark.workload)
+    world.deploy(OTHER.plan(OTHER.network(), OTHER.image("2"), group))
+    assert world.collect() == ()
+
+
 def test_a_group_with_traffic_stays(world: World) -> None:
     def both(resource: Resource) -> Resource:
         groups = (group_of(web("1")), group_of(web("2")))
@@ -249,7 +263,8 @@ def test_a_group_whose_successor_is_not_ready_stays(world: World) -> None:
 
 
 def test_a_workload_that_left_the_manifests_stays_with_its_image(world: World) -> None:
-    both = SAMPLES.plan(*web("1").resources, *SAMPLES.workload("9", workload="api"))
+    # Without a balancer: nothing but the manifests tells what it is good for.
+    both = SAMPLES.plan(*web("1").resources, SAMPLES.image("9"), SAMPLES.group("9", workload="api"))
     world.deploy(evolve(both, history_limit=0), web("2", limit=0), web("3", limit=0))
     assert names(world.collect()) == used_up("1") | used_up("2")
     assert SAMPLES.group("9", workload="api").name in groups(world.observed)
@@ -307,6 +322,21 @@ def test_all_who_are_at_work_are_named(world: World) -> None:
     assert [one.message.partition(":")[0] for one in caught.value.problems] == ["other", "sample"]
 
 
+def test_an_application_that_is_first_deployed_meanwhile_counts(world: World) -> None:
+    world.deploy(web("1"), web("2"), web("3"))
+
+    class Joined(MemoryDriver):
+        def append_record(self, application: str, number: int, body: bytes) -> None:
+            super().append_record(application, number, body)
+            if not MemoryDriver(self.region).records("other"):
+                Journal(MemoryDriver(self.region), "other").claim(web("1", samples=OTHER))
+
+    with pytest.raises(Held, match="other: "):
+        evolve(world, driver=Joined(world.region)).collect()
+    assert used_up("1") <= world.keys
+    assert [one.kind for one in world.entries()] == ["release", "release"]
+
+
 def test_the_applications_are_held_meanwhile(world: World) -> None:
     world.deploy(web("1", samples=OTHER), web("1"), web("2"), web("3"))
     held = []
@@ -317,6 +347,7 @@ def test_the_applications_are_held_meanwhile(world: World) -> None:
                 with pytest.raises(Held):
                     Journal(MemoryDriver(self.region), plan.application).claim(plan)
                 held.append(change.action)
+            assert next(one for one in world.entries() if one.kind == "claim").plan == web("3")
             super().apply(change, context)
 
     evolve(world, driver=Watched(world.region)).collect()
@@ -357,11 +388,11 @@ def test_what_cannot_be_removed_is_said_and_the_rest_goes(world: World) -> None:
 
 
 def test_one_who_is_asked_to_stop_gives_the_claims_back(world: World) -> None:
-    world.deploy(web("1"), web("2"), web("3"))
-    before = world.state()
-    world.cancel.set()  # type: ignore[attr-defined]
+    before = rubbish(world).state()
+    cancel = threading.Event()
+    cancel.set()
     with pytest.raises(Interrupted):
-        world.collect()
+        evolve(world, cancel=cancel).collect()
     assert world.state() == before
 
 
