@@ -216,7 +216,7 @@ class _Scene:
 
     @property
     def least_available(self) -> int:
-        return self.size - _limits(self.rollout.strategy, self.size)[1]
+        return self.size - self.rollout.strategy.limits(self.size)[1]
 
     def group(self, group: InstanceGroup) -> GroupSeen:
         return self.seen.groups.get(group.name, _NOTHING)
@@ -351,22 +351,15 @@ def _divided(parts: Mapping[str, int], whole: int = WHOLE) -> dict[str, int]:
     {'old': 67, 'new': 33}
     """
     total = sum(parts.values())
-    shares = {name: max(1, round(whole * part / total)) if part else 0 for name, part in parts.items()}
+    shares = {name: max(1, round(whole * part / total)) if part and whole else 0 for name, part in parts.items()}
     greatest = max(shares, key=lambda name: shares[name])
     shares[greatest] += whole - sum(shares.values())
     return shares
 
 
-def _limits(strategy: Strategy, size: int) -> tuple[int, int]:
-    """Return how many members there may be beyond the size, and how many may be unavailable; both zero would stand still."""
-    surge = strategy.max_surge.of(size, up=True)
-    unavailable = min(size, strategy.max_unavailable.of(size, up=False))
-    return (surge, unavailable) if surge or unavailable else (0, 1)
-
-
 def _rolling(scene: _Scene) -> Action:
     """Kubernetes' rolling update: never more than size + maxSurge members, never fewer than size - maxUnavailable available ones."""
-    surge, unavailable = _limits(scene.rollout.strategy, scene.size)
+    surge, unavailable = scene.rollout.strategy.limits(scene.size)
     target = min(scene.size, max(scene.size + surge - scene.old_size, scene.new.size))
     exists = scene.rollout.new.name in scene.seen.groups
     if (target or exists or not scene.size) and (grown := scene.grown(target, f"at most {scene.size + surge} members at once")):
@@ -406,6 +399,9 @@ def _shrunk(scene: _Scene, unavailable: int) -> dict[str, int]:
 def _shares(scene: _Scene, sizes: Mapping[str, int]) -> dict[str, int]:
     """Return weights by which every member gets the same, given the old groups' sizes."""
     serving = {old.name: sizes[old.name] for old in scene.olds if scene.serves(old)}
+    if not any(serving.values()):
+        # A run that died may have left all of the traffic with a group that goes first now.
+        serving = {old.name: sizes[old.name] for old in scene.olds if scene.ready(old)}
     parts = {**{name: size for name, size in serving.items() if size}, scene.rollout.new.name: scene.new.available}
     if not sum(parts.values()):
         return dict(scene.seen.traffic)
@@ -476,8 +472,9 @@ def _shared(scene: _Scene, stage: _Stage) -> Action | None:
         return None
     surplus = scene.old_size + stage.size - scene.size
     for old in scene.olds:
-        if surplus > 0 and scene.group(old).size:
-            size = max(0, scene.group(old).size - surplus)
+        # A group that still has a share of the traffic needs somebody to take it.
+        size = max(int(stage.weight < WHOLE), scene.group(old).size - surplus)
+        if size < scene.group(old).size:
             return scene.resized(old, size, f"{stage.weight}% of the members are of the new revision")
     return None
 
@@ -510,26 +507,32 @@ def _back(scene: _Scene, overdue: bool) -> Action:
     wanted = stable.replicas if rollout.position.before is None else rollout.position.before
     if stable.name not in scene.seen.groups or scene.group(stable).size != wanted:
         return scene.resized(stable, wanted, "the last good revision is put back")
-    if stable.name == rollout.new.name:
-        return _settled_back(scene, stable, wanted)
     missing = scene.group(stable).ready is None or scene.ready(stable) < wanted
-    serving = scene.new.available > 0 and scene.serves(rollout.new)
+    if stable.name == rollout.new.name:
+        wait = missing and wanted != rollout.size
+        return _awaited_back(scene, stable, wanted, overdue) if wait else _settled_back(scene, stable, wanted)
+    # As long as nobody looked it may serve.
+    serving = scene.new.size > 0 and scene.new.ready != 0 and scene.serves(rollout.new)
+    if serving and missing and not overdue and not (gone and scene.seen.restored):
+        return _awaited_back(scene, stable, wanted, overdue)
     if not scene.seen.restored:
-        if serving and missing and not overdue:
-            return Wait(reason=f"{scene.ready(stable)} of {wanted} old members are ready")
         return Restore(reason="the last good revision serves again")
-    if not gone and (not rollout.balancers and serving and missing and not overdue):
-        return Wait(reason=f"{scene.ready(stable)} of {wanted} old members are ready")
     if not gone:
         return Remove(group=rollout.new, reason=reason)
     if missing and not overdue:
-        return Wait(reason=f"{scene.ready(stable)} of {wanted} old members are ready")
+        return _awaited_back(scene, stable, wanted, overdue)
     for stray in rollout.strays:
         if stray.name in scene.seen.groups and not rollout.keep_failed:
             return Remove(group=stray, reason="left by an earlier run")
-    if missing:
-        return Undone(problem=f"of the old revision, {scene.ready(stable)} of {wanted} members are ready")
-    return _settled_back(scene, stable, wanted)
+    return _awaited_back(scene, stable, wanted, overdue) if missing else _settled_back(scene, stable, wanted)
+
+
+def _awaited_back(scene: _Scene, stable: InstanceGroup, size: int, overdue: bool) -> Action:
+    """Wait for the last good revision's members, but not for ever."""
+    ready = scene.ready(stable)
+    if overdue:
+        return Undone(problem=f"of the old revision, {ready} of {size} members are ready")
+    return Wait(reason=f"{ready} of {size} old members are ready")
 
 
 def _settled_back(scene: _Scene, stable: InstanceGroup, size: int) -> Action:
