@@ -98,9 +98,11 @@ def _show_doomed(session: Session, goals: Sequence[tuple[Sequence[str], dict[str
     for sources, goal in goals:
         changes = session.api.preview_destroy(sources, **goal)
         shown.append({"application": changes.application, "environment": changes.environment, "changes": changes_data(changes)})
-        if session.arguments.output == "table":
+        if session.arguments.output == "table" and changes.changes:
             show_changes(session, changes)
             session.output.line(summary(changes))
+        elif session.arguments.output == "table":
+            session.output.line(f"{changes.application} in {changes.environment}: nothing is there")
     _finish_listing(session, shown, nothing=not goals)
     return ExitCode.OK
 

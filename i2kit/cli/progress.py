@@ -17,13 +17,11 @@ if TYPE_CHECKING:
 
 
 _WARNINGS = ("notice", "rolled-back")
-# A rollout's step is told when it begins, as a change, and when it is done.
-_MARKS = {"step": "step done: ", "rolled-back": "going back: "}
 
 
 def _told(event: Event) -> str:
     """Return an event as text."""
-    message = _MARKS.get(event.kind, "") + event.message
+    message = f"going back: {event.message}" if event.kind == "rolled-back" else event.message
     return f"{event.key}: {message}" if event.key else message
 
 
@@ -120,7 +118,7 @@ class Live:
                 began = self._running.get(event.key, (time.monotonic(), ""))[0]
                 self._running[event.key] = (began, message)
                 return
-            if event.kind in ("change-finished", "step", "rolled-back"):
+            if event.kind in ("change-finished", "rolled-back"):
                 self._running.pop(event.key, None)
             if event.kind in ("stage", "progress"):
                 self._stage = message

@@ -36,10 +36,12 @@ def test_a_rolling_update_starts_from_the_members_that_are_ready() -> None:
     assert shown[-1] == f"{OLD.name}: drained and removed"
 
 
-def test_old_members_that_are_not_ready_are_missed_by_nobody() -> None:
-    broken = observed(ObservedResource(resource=OLD, instances=members(OLD.name, False, False)))
-    shown = texts(evolve(CANARY, strategy=Strategy(max_surge=Amount(value=0), max_unavailable=Amount(value=1))), broken)
-    assert shown[0] == f"{OLD.name}: 2 -> 0 replicas"
+def test_the_way_back_waits_for_old_members_that_were_not_ready() -> None:
+    aborted = evolve(CANARY, position=Position(to=GROUP.name, undo="aborted", aborted=True))
+    new = ObservedResource(resource=GROUP, instances=members(GROUP.name, True, True))
+    for ready, first in ((False, "wait: 1 of 2 old members are ready"), (True, f"{GROUP.name}: drained and removed")):
+        old = ObservedResource(resource=OLD, instances=members(OLD.name, True, ready))
+        assert texts(aborted, Observed(resources=(old, new, ObservedResource(resource=BALANCER))))[0] == first
 
 
 def test_members_that_come_later_do_not_hold_a_half_done_rollout_up() -> None:

@@ -96,6 +96,8 @@ def test_a_dry_run_of_destroy_removes_nothing_and_asks_nothing(i2kit: Run, api: 
     assert i2kit("destroy", "-f", "k8s", "--dry-run").out.splitlines()[-1] == "hello in local: 2 to delete, 0 unchanged"
     assert api.called("preview_destroy") == ((["k8s"],), {"application": None})
     assert len(json.loads(i2kit("destroy", "--all", "--dry-run", "-o", "json").out)) == 2
+    api.answers["preview_destroy"] = evolve(SETTLED, changes=())
+    assert i2kit("destroy", "-a", "hello", "--dry-run").out == "hello in local: nothing is there\n"
     assert verbs(api) == []
 
 

@@ -73,27 +73,23 @@ def test_live_prints_what_is_done_and_keeps_what_is_not() -> None:
     assert "Image/b: done" not in text
 
 
-STEPS = (
-    Event(kind="change-started", key="Balancer/web", message="update: 20% of the traffic to the new revision"),
-    Event(kind="step", key="Balancer/web", message="20% of the traffic to the new revision"),
+UNDONE = (
     Event(kind="change-started", key="InstanceGroup/web", message="update: at most 3 members at once"),
     Event(kind="rolled-back", key="InstanceGroup/web", message="not ready\nafter 60 s"),
 )
 
 
-def test_a_step_that_is_done_and_a_rollout_that_goes_back_are_told_apart() -> None:
-    started, done, _, back = shown(*STEPS)
-    assert started.endswith("s  Balancer/web: update: 20% of the traffic to the new revision")
-    assert done.endswith("s  Balancer/web: step done: 20% of the traffic to the new revision")
+def test_a_rollout_that_goes_back_is_a_warning() -> None:
+    started, back = shown(*UNDONE)
+    assert started.endswith("s  InstanceGroup/web: update: at most 3 members at once")
     assert back == "warning: InstanceGroup/web: going back: not ready after 60 s"
 
 
-def test_live_ends_a_step_and_what_goes_back() -> None:
+def test_live_warns_of_what_goes_back_and_ends_it() -> None:
     stream = Screen()
     with Live(Messages(stream)) as live:
-        for event in STEPS:
+        for event in UNDONE:
             live(event)
         assert live._running == {}
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", stream.getvalue())
-    assert "Balancer/web: step done: 20% of the traffic to the new revision" in text
     assert "warning: InstanceGroup/web: going back: not ready after 60 s" in text
