@@ -15,6 +15,7 @@ from i2kit.strategy import Scaling
 
 _CPU_PERCENT = 80
 _LOWEST_DEFAULT = 1
+_NO_EFFECT = "HorizontalPodAutoscaler has no effect, as in Kubernetes"
 
 
 def scaled(workloads: Sequence[Workload], autoscalers: Sequence[Tree], unread: Unread) -> list[Workload]:
@@ -23,6 +24,7 @@ def scaled(workloads: Sequence[Workload], autoscalers: Sequence[Tree], unread: U
     A target that is not there, unless it may stand in what could not be read, and a second autoscaler of one target are problems.
     """
     found = list(workloads)
+    places = {(one.namespace, one.name): at for at, one in reversed(list(enumerate(found)))}
     taken: dict[tuple[str, str], Where] = {}
     for tree in autoscalers:
         scaling = _scaling(tree)
@@ -30,7 +32,7 @@ def scaled(workloads: Sequence[Workload], autoscalers: Sequence[Tree], unread: U
         if "name" not in target or "kind" not in target:
             continue
         key = (namespace_of(tree), target["name"])
-        index = next((at for at, one in enumerate(found) if (one.namespace, one.name) == key), None)
+        index = places.get(key)
         if index is None:
             if not unread.may_hold(key[1]):
                 _missing(target, key, workloads)
@@ -50,7 +52,7 @@ def scaled(workloads: Sequence[Workload], autoscalers: Sequence[Tree], unread: U
 
 def _bounded(workload: Workload, scaling: Scaling, tree: Tree) -> Workload:
     if workload.replicas == 0:
-        tree.sub("metadata").notice(f"has no effect, as in Kubernetes: Deployment {workload.name} has 0 replicas", "name")
+        tree.sub("metadata").notice(f"{_NO_EFFECT}: Deployment {workload.name} has 0 replicas", "name")
         return workload
     replicas = min(max(workload.replicas, scaling.minimum), scaling.maximum)
     return evolve(workload, replicas=replicas, scaling=scaling)
