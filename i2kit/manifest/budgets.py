@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from i2kit.manifest.objects import Unread, namespace_of
+from i2kit.manifest.objects import namespace_of
 from i2kit.manifest.selectors import expression_holds, valid_expression
+from i2kit.manifest.services import Selectable
 from i2kit.manifest.table import Tree
 from i2kit.manifest.workloads import Workload
 from i2kit.strategy import Amount
 
 
-def report_budget(tree: Tree, workloads: Sequence[Workload], unread: Unread) -> None:
+def report_budget(tree: Tree, selectable: Selectable) -> None:
     """Note which workloads a budget matches, and how many members their rollouts keep.
 
     A budget never limits a rollout, as in Kubernetes. Both bounds at once are a problem, and so is a wrong selector. That it matches
@@ -21,18 +20,18 @@ def report_budget(tree: Tree, workloads: Sequence[Workload], unread: Unread) -> 
     if "minAvailable" in spec and "maxUnavailable" in spec:
         spec.problem("conflicting-fields", "has minAvailable and maxUnavailable", "maxUnavailable", expected="one of the two")
     bound = next((f"{name} {spec[name]}" for name in ("minAvailable", "maxUnavailable") if name in spec), "without a bound")
-    matched = _matched(tree, workloads)
+    matched = _matched(tree, selectable)
     if matched is None:
         return
     if matched:
         kept = "; ".join(_kept(workload, spec) for workload in matched)
         meta.notice(f"PodDisruptionBudget {meta.get('name')} ({bound}) does not limit rollouts, as in Kubernetes: {kept}", "name")
-    elif not unread.may_hold(*(spec.sub("selector").get("matchLabels") or {}).values()):
+    elif not selectable.unread.may_hold(*(spec.sub("selector").get("matchLabels") or {}).values()):
         namespace = namespace_of(tree)
         meta.notice(f"PodDisruptionBudget {meta.get('name')} ({bound}) matches no workload in namespace {namespace}", "name")
 
 
-def _matched(tree: Tree, workloads: Sequence[Workload]) -> list[Workload] | None:
+def _matched(tree: Tree, selectable: Selectable) -> list[Workload] | None:
     """Return what a selector matches, None if it cannot be known; an empty one matches everything but in policy/v1beta1."""
     spec = tree.sub("spec")
     if tree.broken("spec") or spec.broken("selector"):
@@ -49,10 +48,8 @@ def _matched(tree: Tree, workloads: Sequence[Workload]) -> list[Workload] | None
         return []
     return [
         workload
-        for workload in workloads
-        if workload.namespace == namespace_of(tree)
-        and wanted.items() <= workload.pod.labels.items()
-        and all(expression_holds(expression, workload.pod.labels) for expression in expressions)
+        for workload in selectable.select(namespace_of(tree), wanted)
+        if all(expression_holds(expression, workload.pod.labels) for expression in expressions)
     ]
 
 

@@ -314,12 +314,12 @@ def _tie(reading: _Reading, names: Sequence[str], order: dict[str, int]) -> Work
             workload, balanced = simplified(tree)
             workloads.append(workload)
             services += [balanced] if balanced else []
+    workloads = scaled(workloads, [tree for kind, tree in reading.items if kind == "HorizontalPodAutoscaler"], objects.unread)
     selectable = Selectable(workloads, broken=frozenset(broken), unread=_unread_labels(reading))
     services += [service(tree, selectable) for kind, tree in reading.items if kind == "Service"]
-    workloads = scaled(workloads, [tree for kind, tree in reading.items if kind == "HorizontalPodAutoscaler"], objects.unread)
     for kind, tree in reading.items:
         if kind == "PodDisruptionBudget":
-            report_budget(tree, workloads, selectable.unread)
+            report_budget(tree, selectable)
     _note_unused(reading, objects)
     used = tuple(found for key, found in objects.secrets.items() if key in objects.used_secrets)
     return Workloads(

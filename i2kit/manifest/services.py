@@ -14,7 +14,7 @@ from i2kit.resources import HEALTH_PORT
 
 
 class Selectable:
-    """The workloads that Services may select, found by label without looking at each one.
+    """The workloads that Services and budgets may select, found by label without looking at each one.
 
     Where some workload could not be read, a Service that selects nothing may still be right: `unread` tells.
     """
@@ -24,7 +24,9 @@ class Selectable:
         self.broken = broken
         self._values: dict[tuple[str, str], list[str]] = defaultdict(list)
         self._by_label: dict[tuple[str, str, str], list[Workload]] = defaultdict(list)
+        self._by_namespace: dict[str, list[Workload]] = defaultdict(list)
         for workload in workloads:
+            self._by_namespace[workload.namespace].append(workload)
             for key, value in workload.pod.labels.items():
                 found = self._by_label[workload.namespace, key, value]
                 if not found:
@@ -32,7 +34,9 @@ class Selectable:
                 found.append(workload)
 
     def select(self, namespace: str, selector: dict[str, str]) -> list[Workload]:
-        """Return the workloads of the namespace whose Pods bear all the labels."""
+        """Return the workloads of the namespace whose Pods bear all the labels; all of them where none is wanted."""
+        if not selector:
+            return self._by_namespace.get(namespace, [])
         candidates = min((self._by_label.get((namespace, *item), []) for item in selector.items()), key=len)
         return [found for found in candidates if selector.items() <= found.pod.labels.items()]
 
