@@ -355,14 +355,15 @@ def test_the_applications_are_held_meanwhile(world: World) -> None:
     world.deploy(web("3"), web("1", samples=OTHER))
 
 
-def test_a_run_that_is_displaced_removes_nothing_more(world: World) -> None:
+@pytest.mark.parametrize("action", ["", records.HOUSEKEEPING])
+def test_a_run_that_is_displaced_removes_nothing_more(world: World, action: str) -> None:
     world.deploy(web("1", samples=OTHER), web("1"))
     world.fail(web("2"))
 
     class Displaced(MemoryDriver):
         def apply(self, change: Change, context: Context) -> None:
             super().apply(change, context)
-            Journal(MemoryDriver(self.region), "sample").claim(web("2"), take_over=True)
+            Journal(MemoryDriver(self.region), "sample").claim(web("2"), take_over=True, action=action)
 
     with pytest.raises(Held):
         evolve(world, driver=Displaced(world.region)).collect()
