@@ -177,7 +177,10 @@ class Calls:
         return self._call(f"records {application}", lambda: self._driver.records(application))
 
     def append_record(self, application: str, number: int, body: bytes) -> None:
-        """See `Driver.append_record`; a record that is there because an earlier try's answer was lost is no conflict."""
+        """See `Driver.append_record`; a record that is there because an earlier try's answer was lost is no conflict.
+
+        It is known by its body: no two runs write the same one.
+        """
         lost = False
 
         def work() -> None:
