@@ -10,9 +10,10 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import load
 import pytest
 from attrs import evolve, frozen
 
@@ -160,23 +161,33 @@ def make_bed(folders: Path) -> Iterator[Callable[..., Bed]]:
 
 
 @frozen(kw_only=True)
-class Hello:
-    """The example as planned and built, in two versions that differ in their greeting."""
+class Built:
+    """An application as planned and built, in two versions: the example's differ in its greeting."""
 
     plans: tuple[Plan, Plan]
     artefacts: dict[str, Artefact]
 
 
-@pytest.fixture(scope="session")
-def hello(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hello]:
-    """Build the example by the library, from a copy of the user's store; what that lacks of the base is downloaded."""
-    scratch = tmp_path_factory.mktemp("hello")
+Hello = Built
+
+
+@contextmanager
+def store_of_our_own(scratch: Path) -> Iterator[None]:
+    """A copy of the user's store to build with; what that lacks of the base is downloaded."""
     with pytest.MonkeyPatch.context() as patch:
         user_store = default_store().root
         patch.setenv("XDG_DATA_HOME", str(scratch / "data"))
         patch.setenv("XDG_CACHE_HOME", str(scratch / "cache"))
         if user_store.is_dir():
             shutil.copytree(user_store, default_store().root, dirs_exist_ok=True)
+        yield
+
+
+@pytest.fixture(scope="session")
+def hello(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hello]:
+    """Build the example by the library."""
+    scratch = tmp_path_factory.mktemp("hello")
+    with store_of_our_own(scratch):
         layout = ROOT / "out" / "images" / "hello"
         if not layout.is_dir():
             layout = scratch / "layout"
@@ -187,16 +198,31 @@ def hello(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hello]:
         yield Hello(plans=(first, second), artefacts={**_built(first, scratch), **_built(second, scratch)})
 
 
+@pytest.fixture(scope="session")
+def loadserver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
+    """Build the web server that is put under load."""
+    scratch = tmp_path_factory.mktemp("loadserver")
+    with store_of_our_own(scratch):
+        load.image(scratch / "layout")
+        default_store().import_path(scratch / "layout")
+        first, second = (planned(scratch, load.manifest(version), "load") for version in ("1", "2"))
+        yield Built(plans=(first, second), artefacts={**_built(first, scratch), **_built(second, scratch)})
+
+
 def _planned(scratch: Path, greeting: str) -> Plan:
     text = (ROOT / "examples" / "hello" / "hello.yaml").read_text()
     text = text.replace("Hello from a virtual machine", greeting)
     # busybox' httpd does not listen to TERM as process 1.
     text = text.replace("terminationGracePeriodSeconds: 2\n", "terminationGracePeriodSeconds: 1\n")
-    manifest = scratch / "hello.yaml"
+    return planned(scratch, text, "hello")
+
+
+def planned(scratch: Path, text: str, application: str) -> Plan:
+    manifest = scratch / f"{application}.yaml"
     manifest.write_text(text)
     workloads = i2kit.load([manifest])
     environment = Environment()
-    return i2kit.plan(workloads, i2kit.resolve(workloads, environment), environment, application="hello")
+    return i2kit.plan(workloads, i2kit.resolve(workloads, environment), environment, application=application)
 
 
 def _built(plan: Plan, scratch: Path) -> dict[str, Artefact]:
