@@ -43,8 +43,7 @@ def _world(observed: Observed, changes: Changes) -> World:
 
 
 def _start(stage: Stage, rollout: Rollout) -> Seen:
-    # No deadline passes in a simulation, however long its pauses are.
-    seen = stage.seen(Course(rollout=rollout, progressed=math.inf), now=0.0)
+    seen = stage.seen(Course(rollout=rollout, progressed=0.0), now=0.0)
     new = seen.groups.get(rollout.new.name)
     if new is None or rollout.undoing:
         return seen

@@ -54,13 +54,7 @@ def test_members_that_come_later_do_not_hold_a_half_done_rollout_up() -> None:
     assert not any(text.startswith("wait") for text in shown)
 
 
-def test_minutes_that_members_have_to_be_ready_have_passed_for_those_that_are() -> None:
-    slow = evolve(OLD, min_ready_seconds=600)
-    patient = evolve(CANARY, strategy=ONE_MORE, new=evolve(GROUP, min_ready_seconds=600), olds=(slow,), stable=slow)
-    assert texts(patient)[-1] == f"{OLD.name}: drained and removed"
-
-
-def test_no_deadline_passes_while_a_canary_pauses() -> None:
+def test_a_canary_that_pauses_goes_on_from_there() -> None:
     paused = evolve(CANARY, position=Position(to=GROUP.name, reached=1_700_000_000.0))
     share = evolve(BALANCER, backends=(Backend(group=OLD.name, weight=80), Backend(group=GROUP.name, weight=20)))
     half = Observed(

@@ -48,6 +48,7 @@ def test_a_saved_plan_is_carried_out_with_its_own_sources_and_application(form: 
     (sources,), named = api.called("deploy")
     assert sources == [str(tmp_path / "hello.yaml")]
     assert named["application"] == PLAN.application
+    assert named["saved"].prune
     assert named["saved"] == saved.SavedPlan.of(PLAN, CHANGES, (str(tmp_path / "hello.yaml"),), prune=True)
 
 
