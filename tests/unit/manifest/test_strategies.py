@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from i2kit.errors import InvalidInput, Problem
 from i2kit.manifest import loads
 from i2kit.manifest.canaries import canary_steps
+from i2kit.manifest.workloads import InvalidManifests
 from i2kit.strategy import Amount, CanaryStep, Strategy
 
 UNITS = {"s": 1, "m": 60, "h": 3600}
@@ -125,3 +127,15 @@ def test_no_other_annotation_under_the_prefix_passes(name: str) -> None:
         assert found[0].where is not None
         assert found[0].where.path == f"metadata.annotations[i2kit.dev/{name}]"
     assert isinstance(outcome(web({f"example.org/{name}": "x"})), Strategy)
+
+
+def test_a_budget_whose_workload_may_be_in_broken_yaml_is_not_said_to_match_nothing() -> None:
+    def budget(name: str) -> str:
+        bound = {"minAvailable": 1, "selector": {"matchLabels": {"app": name}}}
+        return json.dumps({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": name}, "spec": bound})
+
+    with pytest.raises(InvalidManifests) as caught:
+        loads("\n---\n".join([web(), budget("hidden"), budget("gone"), "metadata: {name: hidden"]))
+    assert [notice.message for notice in caught.value.readable.notices] == [
+        "PodDisruptionBudget gone (minAvailable 1) matches no workload in namespace default"
+    ]
