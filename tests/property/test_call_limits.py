@@ -25,6 +25,7 @@ CHANGE = Change(action="create", resource=SAMPLES.network(), reason="a test")
 SECONDS = st.floats(0.0, 30.0)
 # Only a test that fails waits for so long.
 PATIENCE_SECONDS = 30.0
+LINGER_SECONDS = 0.005
 
 
 @st.composite
@@ -104,12 +105,14 @@ class Crowd:
             self.most = max(self.most, self._inside)
             self._changed.notify_all()
             full = self._changed.wait_for(lambda: self._inside >= self._fit or self._left == 0, PATIENCE_SECONDS)
+            # Whoever is one too many would be through the door by now; where nobody is, this takes its time and proves nothing wrong.
+            self._changed.wait_for(lambda: self._inside > self._fit, LINGER_SECONDS)
             self._inside -= 1
         assert full, "there was room, and nobody came in"
 
 
-@given(st.integers(1, 4), st.lists(st.sampled_from(("observe", "health", "records", "remove_record", "logs")), min_size=1, max_size=16))
-@settings(max_examples=50)
+@given(st.integers(1, 4), st.lists(st.sampled_from(("observe", "health", "records", "remove_record", "logs")), min_size=1, max_size=12))
+@settings(max_examples=40)
 def test_never_are_more_calls_under_way_than_may_be(concurrency: int, methods: list[str]) -> None:
     crowd = Crowd(len(methods), concurrency)
 
