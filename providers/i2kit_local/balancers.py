@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import socket
+import time
 
+import structlog
 from attrs import evolve, frozen
 
+from i2kit.driver import Context
 from i2kit.errors import ProviderError
 from i2kit.resources import Balancer, DnsRecord
 from i2kit_local import slirp
@@ -13,6 +16,10 @@ from i2kit_local.region import Region
 from i2kit_local.state import BalancerState, free_vip
 
 _TRIES = 20
+# Longer than HAProxy takes to find out that a member that is ready is up.
+_SUCCESSOR_SECONDS = 10.0
+_SUCCESSOR_POLL_SECONDS = 0.2
+_log = structlog.get_logger(__name__)
 
 
 @frozen(kw_only=True)
@@ -21,8 +28,12 @@ class Balancers:
 
     region: Region
 
-    def ensure(self, balancer: Balancer) -> None:
-        """Have that balancer, on the address and published ports that it had before."""
+    def ensure(self, balancer: Balancer, context: Context) -> None:
+        """Have that balancer, on the address and published ports that it had before.
+
+        While none of the members that are to serve is up, those that do so far go on, and this waits a little for one. Should none
+        come, they go on until they are deleted, or until a member that is to serve is up when something else is changed.
+        """
         if any(port.protocol == "UDP" for port in balancer.ports):
             raise ProviderError.of("unsupported", f"balancer {balancer.name} has a UDP port, which HAProxy does not balance")
         with self.region.locked():
@@ -35,9 +46,17 @@ class Balancers:
                 published={port: here for port, here in (old.published if old else {}).items() if port in ports},
             )
             self.region.state.save_balancer(state)
-            self.region.sync_balancers()
+            settled = self.region.sync_balancers()
             self.region.sync_published()
             self._publish(state, ports)
+        deadline = time.monotonic() + _SUCCESSOR_SECONDS
+        while not settled and time.monotonic() < deadline:
+            context.check()
+            time.sleep(_SUCCESSOR_POLL_SECONDS)
+            with self.region.locked():
+                settled = self.region.sync_balancers()
+        if not settled:
+            _log.info("local.no-successor", balancer=balancer.name)
 
     def _publish(self, state: BalancerState, ports: set[int]) -> None:
         there = self.region.published()

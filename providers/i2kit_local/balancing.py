@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from attrs import frozen
@@ -101,6 +101,17 @@ def server_weights(groups: Mapping[str, tuple[int, int]]) -> dict[str, int]:
     scaled = {name: round(share / greatest * _GREATEST_WEIGHT) for name, share in shares.items()}
     # A group with any share at all must not be rounded out of the traffic.
     return {name: max(1, weight) if shares[name] else 0 for name, weight in scaled.items()}
+
+
+def held_back(wanted: Sequence[Listener], there: Sequence[ServerState], staying: Collection[str]) -> set[tuple[str, str]]:
+    """Return the servers (listener, name) that are to lose their traffic and have to keep it, since none that is to have it is up.
+
+    Only members that are `staying` can; a listener that is to have no traffic at all holds nobody back.
+    """
+    shares = {listener.name: {server.name for server in listener.servers if server.weight} for listener in wanted}
+    serving = {(one.listener, one.name) for one in there if one.up and one.admin == 0 and one.weight}
+    waiting = {listener for listener, names in shares.items() if names and not any((listener, name) in serving for name in names)}
+    return {(listener, name) for listener, name in serving if listener in waiting and name in staying}
 
 
 def fingerprint(wanted: Sequence[Listener]) -> str:

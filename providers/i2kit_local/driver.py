@@ -6,8 +6,6 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from attrs import evolve
-
 from i2kit.driver import Context, LogLine, Record
 from i2kit.environment import Environment
 from i2kit.errors import ProviderError
@@ -17,7 +15,6 @@ from i2kit_local import consoles
 from i2kit_local.balancers import Balancers, Names
 from i2kit_local.folders import Folders
 from i2kit_local.groups import Groups, Patience
-from i2kit_local.health import instances
 from i2kit_local.image_files import Images
 from i2kit_local.observe import observe
 from i2kit_local.records import RecordFiles
@@ -62,7 +59,7 @@ class LocalDriver:
             case InstanceGroup() as group:
                 self._groups.ensure(group, context)
             case Balancer() as balancer:
-                self._balancers.ensure(balancer)
+                self._balancers.ensure(balancer, context)
             case DnsRecord() as record:
                 self._names.ensure(record)
             case other:
@@ -90,14 +87,7 @@ class LocalDriver:
     def health(self, group: str) -> GroupHealth:
         """Return which members of the group are ready, by asking each; one that a balancer checks also has to be up there."""
         state = self.region.state.group(group)
-        if state is None:
-            return GroupHealth(ready=0, instances=())
-        members = [(member, state.resource.health_port) for member in state.members]
-        unseen = {one.name for one in self.region.haproxy.states() or () if one.admin == 0 and not one.up}
-        found = tuple(
-            evolve(one, ready=False, reason="its balancer has not seen it ready yet") if one.ready and one.id in unseen else one
-            for one in instances(self.region.namespace, members, self.region.supervisor.states()).values()
-        )
+        found = self.region.instances(state) if state else ()
         return GroupHealth(ready=sum(one.ready for one in found), instances=found)
 
     def logs(self, group: str, *, tail: int | None = None, follow: bool = False) -> Iterator[LogLine]:

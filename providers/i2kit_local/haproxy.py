@@ -5,13 +5,14 @@ from __future__ import annotations
 import signal
 import socket
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 
 from i2kit.errors import ProviderError
 from i2kit_local.balancing import (
     Listener,
     ServerState,
     fingerprint,
+    held_back,
     parse_sessions,
     parse_states,
     render,
@@ -86,8 +87,12 @@ class Haproxy:
         except ProviderError:
             return False
 
-    def sync(self, wanted: Sequence[Listener], alive: Collection[str]) -> None:
-        """Make the configuration, and HAProxy with it, what is wanted; connections to servers that are not `alive` are cut."""
+    def sync(self, wanted: Sequence[Listener], members: Mapping[str, bool]) -> bool:
+        """Make the configuration, and HAProxy with it, what is wanted; `members` are the VMs that there are, and whether they stay.
+
+        Connections to servers that are no members are cut. As long as none of those that are to have a listener's traffic is up, a
+        staying member that has it keeps it: then the answer is False, and a later call goes on.
+        """
         if not self._answers():
             self._supervisor.ensure(self.program(wanted))
             self._await(wanted, _START_SECONDS)
@@ -96,13 +101,13 @@ class Haproxy:
         self._write(wanted)
         for attempt in range(_SYNC_TRIES):
             try:
-                self._sync_servers(wanted, alive)
-                break
+                return self._sync_servers(wanted, members)
             except ProviderError:
                 # A run that died may have left a reload under way: what the old worker said of its servers is not true of the new one.
                 if attempt == _SYNC_TRIES - 1:
                     raise
                 time.sleep(_SYNC_PAUSE_SECONDS)
+        return True
 
     def _answers(self) -> bool:
         return self.states() is not None
@@ -130,7 +135,7 @@ class Haproxy:
                 if time.monotonic() > deadline:
                     raise
 
-    def _sync_servers(self, wanted: Sequence[Listener], alive: Collection[str]) -> None:
+    def _sync_servers(self, wanted: Sequence[Listener], members: Mapping[str, bool]) -> bool:
         states = self.states() or ()
         there = {(one.listener, one.name): one for one in states}
         ready = self._ready(wanted, states)
@@ -143,12 +148,26 @@ class Haproxy:
                 state = None
             if state is None:
                 self._do(f"add server {listener}/{name} {server.line}", expected="New server registered.")
+            if state is not None and state.weight != server.weight and (server.weight or state.admin != 0):
+                self._do(f"set server {listener}/{name} weight {server.weight}")
             if state is None or state.admin != 0:
                 self._let_in(f"{listener}/{name}", ready=(listener, name) in ready)
-            elif state.weight != server.weight:
-                self._do(f"set server {listener}/{name} weight {server.weight}")
-        for listener, name in there.keys() - desired.keys():
-            self._take_out(listener, name, cut=name not in alive)
+        return self._relieve(wanted, members)
+
+    def _relieve(self, wanted: Sequence[Listener], members: Mapping[str, bool]) -> bool:
+        """Take the traffic from the servers that are to have none any more, and tell whether all of them could be spared."""
+        weights = {(listener.name, server.name): server.weight for listener in wanted for server in listener.servers}
+        states = self.states() or ()
+        held = held_back(wanted, states, {name for name, stays in members.items() if stays})
+        for one in states:
+            key = (one.listener, one.name)
+            if key in held:
+                continue
+            if key not in weights:
+                self._take_out(*key, cut=one.name not in members)
+            elif weights[key] == 0 != one.weight:
+                self._do(f"set server {one.listener}/{one.name} weight 0")
+        return not held
 
     def _ready(self, wanted: Sequence[Listener], states: Sequence[ServerState]) -> set[tuple[str, str]]:
         """Ask the servers that HAProxy has not checked yet whether they are ready, so that they serve at once."""

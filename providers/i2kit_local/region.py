@@ -9,18 +9,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 import structlog
+from attrs import evolve
 
 from i2kit.errors import ProviderError
+from i2kit.plan import Instance
 from i2kit.resources import Network
 from i2kit_local import slirp
 from i2kit_local.balancing import Listener, listeners
 from i2kit_local.dnsmasq import CLUSTER_ZONE, Dnsmasq
 from i2kit_local.folders import Folders, changed, erase
 from i2kit_local.haproxy import Haproxy
+from i2kit_local.health import instances
 from i2kit_local.netns import Namespace
 from i2kit_local.programs import program
 from i2kit_local.settings import Settings
-from i2kit_local.state import BalancerState, State
+from i2kit_local.state import BalancerState, GroupState, State
 from i2kit_local.supervisor import Program, Supervisor, end_processes
 
 _READY_SECONDS = 15.0
@@ -45,6 +48,15 @@ class Region:
         """Hold the environment against everybody else who changes it."""
         with self.folders.locked():
             yield
+
+    def instances(self, group: GroupState) -> tuple[Instance, ...]:
+        """Return how a group's members are, by asking each; one that a balancer checks is ready when it is up there, too."""
+        members = [(member, group.resource.health_port) for member in group.members]
+        unseen = {one.name for one in self.haproxy.states() or () if one.admin == 0 and not one.up}
+        return tuple(
+            evolve(one, ready=False, reason="its balancer has not seen it ready yet") if one.ready and one.id in unseen else one
+            for one in instances(self.namespace, members, self.supervisor.states()).values()
+        )
 
     # The lock is held by the caller of everything below.
 
@@ -142,11 +154,11 @@ class Region:
         members = {name: [(one.id, one.address) for one in group.staying] for name, group in self.state.groups().items()}
         return tuple(listener for balancer in self._staying() for listener in listeners(balancer.resource, balancer.vip, members))
 
-    def sync_balancers(self) -> None:
-        """Give the bridge the balancers' addresses, and HAProxy its work."""
+    def sync_balancers(self) -> bool:
+        """Give the bridge the balancers' addresses, and HAProxy its work; False when a server keeps traffic for want of a successor."""
         self.namespace.set_vips(self._vips())
-        alive = {member.id for group in self.state.groups().values() for member in group.members}
-        self.haproxy.sync(self.listeners(), alive)
+        members = {member.id: not member.leaving for group in self.state.groups().values() for member in group.members}
+        return self.haproxy.sync(self.listeners(), members)
 
     def sync_what_works(self) -> None:
         """Take what is to go out of HAProxy's work, as far as that still runs: what is broken must not be in the way of removing it."""

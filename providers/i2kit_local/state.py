@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -206,14 +206,17 @@ class State:
         return None if data is None else _resource(data, kind)
 
 
-def resized(group: GroupState, resource: InstanceGroup, taken: set[int]) -> GroupState:
-    """Return the group with as many staying members as `resource` asks for: the highest slots leave, the lowest free ones come.
+def resized(group: GroupState, resource: InstanceGroup, taken: set[int], unready: Collection[str] = ()) -> GroupState:
+    """Return the group with as many staying members as `resource` asks for.
 
-    `taken` are the numbers that VMs of the environment have. Raises `ProviderError` when there is none left. Pure.
+    Those that are `unready` (their names) leave first, then the highest slots; the lowest free slots come. `taken` are the numbers that
+    VMs of the environment have. Raises `ProviderError` when there is none left. Pure.
     """
     members = sorted(group.members, key=lambda member: member.slot)
     staying = [member for member in members if not member.leaving]
-    leaving = {member.slot for member in staying[resource.replicas :]}
+    # Stable, so that slots are in order within those that are ready and those that are not.
+    keeping = sorted(staying, key=lambda member: member.id in unready)[: resource.replicas]
+    leaving = {member.slot for member in staying if member not in keeping}
     members = [evolve(member, leaving=member.leaving or member.slot in leaving) for member in members]
     slots, used = {member.slot for member in members}, {*taken, *(member.index for member in members)}
     for _ in range(resource.replicas - len(staying)):

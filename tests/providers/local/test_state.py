@@ -40,6 +40,14 @@ def test_the_highest_slots_leave_first() -> None:
     assert slots(smaller) == [(0, 0, False), (1, 1, True), (2, 2, True)]
 
 
+def test_members_that_are_not_ready_leave_before_those_that_are() -> None:
+    group = resized(GroupState(resource=GROUP), GROUP, set())
+    smaller = resized(group, evolve(GROUP, replicas=2), set(), {f"{GROUP.name}-0"})
+    assert slots(smaller) == [(0, 0, True), (1, 1, False), (2, 2, False)]
+    smallest = resized(group, evolve(GROUP, replicas=1), set(), {f"{GROUP.name}-0"})
+    assert slots(smallest) == [(0, 0, True), (1, 1, False), (2, 2, True)]
+
+
 def test_a_member_that_is_leaving_is_not_taken_back() -> None:
     group = GroupState(resource=GROUP, members=(Member(group=GROUP.name, slot=0, index=0, leaving=True),))
     assert slots(resized(group, evolve(GROUP, replicas=1), {0})) == [(0, 0, True), (1, 1, False)]
