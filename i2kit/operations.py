@@ -120,9 +120,12 @@ def read_entries(driver: Driver, application: str) -> tuple[Entry, ...]:
 def past_of(entries: Sequence[Entry], options: DeployOptions, positions: Mapping[str, Position] | None = None) -> Past:
     """Return what the records add to what is observed; `positions` replace those that they name."""
     released, newest = last_release(entries), recent(entries, options.clock.now())
+    if positions is None:
+        # Whoever deploys what an abort that died was taking back wants it all the same.
+        positions = {name: evolve(one, aborted=False) for name, one in recorded_positions(entries).items()}
     return Past(
         released=released.plan if released else None,
-        positions=recorded_positions(entries) if positions is None else positions,
+        positions=positions,
         recent=newest.plans,
         unsure=newest.unsure,
     )
@@ -360,7 +363,7 @@ def carry_out(
     entries = journal.read()
     released = last_release(entries)
     before = released.plan if released else None
-    _claim(journal, planned, run)
+    _claim(journal, planned, run, action)
     try:
         # What was observed before the claim may have changed since; from here on nobody else changes it.
         observed = run.driver.observe()
@@ -409,8 +412,8 @@ def _refuse_lost_secrets(changes: Changes, tools: executor.Tools) -> None:
         raise InvalidInput(problems)
 
 
-def _claim(journal: Journal, planned: Plan, run: Run) -> None:
-    line = journal.claim(planned, take_over=run.options.take_over)
+def _claim(journal: Journal, planned: Plan, run: Run, action: str = "") -> None:
+    line = journal.claim(planned, take_over=run.options.take_over, action=action)
     if line:
         run.report(Event(kind="taken-over", message=line))
 

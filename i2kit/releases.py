@@ -110,8 +110,8 @@ def rollback(
 ) -> Outcome:
     """Return an application, or one workload of it, to an earlier release: by default the one before the present one.
 
-    After a deploy that failed or was interrupted, the default is the last good release itself. Raises `InvalidInput` when there is
-    nothing to go back to.
+    After a deploy that failed or was interrupted, the default is the last good release itself; after a rollback that was killed, where it
+    was going. Raises `InvalidInput` when there is nothing to go back to.
 
     >>> import i2kit
     >>> i2kit.deploy(["examples/hello"], environment=environment).ok
@@ -170,7 +170,7 @@ def _chosen(entries: Sequence[Entry], application: str, to: int | None) -> Entry
         return found
     present = known[-1]
     if entries[-1].kind != "release":
-        return present
+        return _interrupted(entries, known) or present
     print_of = present.plan.fingerprint if present.plan else ""
     earlier = [entry for entry in known if entry.plan and entry.plan.fingerprint != print_of]
     if not earlier:
@@ -182,6 +182,12 @@ def _chosen(entries: Sequence[Entry], application: str, to: int | None) -> Entry
             )
         )
     return earlier[-1]
+
+
+def _interrupted(entries: Sequence[Entry], known: Sequence[Entry]) -> Entry | None:
+    """Return the release to which a rollback was going that did not come to its end: the same command again goes on there."""
+    claimed = next((entry for entry in reversed(entries) if entry.kind == "claim"), None)
+    return next((entry for entry in known if claimed and claimed.action.split(" of ")[0] == f"rollback to {entry.release}"), None)
 
 
 def _goal(entries: Sequence[Entry], chosen: Entry, application: str, workload: str | None) -> Plan:

@@ -77,7 +77,8 @@ def _rollout(
     if position is None or position.to != group.name:
         position = Position(to=group.name, before=position.before if position else before)
     if position.undo and not position.aborted:
-        position = evolve(position, undo="")  # the run died while it put the old revision back: whoever runs again wants it tried again
+        # The run died while it put the old revision back: whoever runs again wants it tried again, from the first step.
+        position = Position(to=group.name, before=position.before)
     return Rollout(
         workload=workload,
         new=group,

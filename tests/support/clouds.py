@@ -13,11 +13,12 @@ from unittest.mock import patch
 from attrs import evolve, field, frozen
 from runs import WORKLOADS
 
-from i2kit import operations, records, stages
+from i2kit import housekeeping, operations, records, releases, stages
 from i2kit.calls import limited
 from i2kit.driver import Driver, Provider
 from i2kit.environment import Environment
 from i2kit.events import Cancel, Report, silent
+from i2kit.housekeeping import Garbage
 from i2kit.images.builder import Builder
 from i2kit.operations import DeployOptions
 from i2kit.plan import Outcome, Plan
@@ -93,6 +94,28 @@ class Operator:
                 environment=self.environment, application=application, options=self.timed, report=self.report, cancel=self.cancel
             )
 
+    def rollback(self, to: int | None = None) -> Outcome:
+        with self.in_place():
+            return releases.rollback(
+                self.environment, SAMPLES.application, to=to, options=self.timed, report=self.report, cancel=self.cancel
+            )
+
+    def restart(self) -> Outcome:
+        with self.in_place():
+            return releases.restart(self.environment, SAMPLES.application, options=self.timed, report=self.report, cancel=self.cancel)
+
+    def promote(self) -> Outcome:
+        with self.in_place():
+            return releases.promote(self.environment, SAMPLES.application, options=self.timed, report=self.report, cancel=self.cancel)
+
+    def abort(self) -> Outcome:
+        with self.in_place():
+            return releases.abort(self.environment, SAMPLES.application, options=self.timed, report=self.report, cancel=self.cancel)
+
+    def collect(self) -> tuple[Garbage, ...]:
+        with self.in_place():
+            return housekeeping.collect(self.environment, options=self.timed, report=self.report, cancel=self.cancel)
+
     @contextmanager
     def in_place(self) -> Iterator[None]:
         """In this thread, put the cloud, this operator's driver and process, and a builder of sample images in place of the real ones."""
@@ -133,9 +156,10 @@ class _Patches:
         with self._lock:
             self._holders += 1
             if self._holders == 1:
-                self._stack.enter_context(patch.object(operations, "Registry", _registry))
                 self._stack.enter_context(patch.object(stages, "Registry", _registry))
-                self._stack.enter_context(patch.object(operations, "connect", _connect))
+                for module in (operations, releases, housekeeping):
+                    self._stack.enter_context(patch.object(module, "Registry", _registry))
+                    self._stack.enter_context(patch.object(module, "connect", _connect))
                 self._stack.enter_context(patch.object(records, "this_process", lambda: _at_work().holder))
         try:
             yield

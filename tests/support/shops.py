@@ -1,0 +1,178 @@
+"""A shop on a fake cloud whose operators come and die: its versions, what must hold meanwhile, and what must hold afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from attrs import define, evolve, field, frozen
+from clouds import SAMPLES, Operator
+from runs import dead_process
+
+from i2kit import names
+from i2kit.driver import Driver
+from i2kit.plan import Observed, Outcome, Plan
+from i2kit.records import Entry, Holder, decode, last_release, standing, this_process
+from i2kit.resources import Balancer, DnsRecord, InstanceGroup, key
+from i2kit.strategy import Strategy
+from i2kit.testing.cloud import FakeClock, FakeCloud
+from i2kit.testing.kill_points import Call, Killed, KillPoints, Phase
+from i2kit.wire import to_data
+
+DEADLINE = 4
+"""So many seconds of the cloud's clock a group may take to get further."""
+
+STALE_SECONDS = 200.0
+"""After so long nothing that was done is in doubt any more."""
+
+
+def shop(version: str = "1", replicas: int = 2, strategy: Strategy = Strategy(), *, min_ready_seconds: int = 0) -> Plan:
+    """Workload `web` behind a balancer with a name, and `worker` without one, by the same strategy."""
+    web = SAMPLES.workload(version, replicas=replicas)
+    worker = SAMPLES.group(version, replicas=replicas, workload="worker")
+    resources = tuple(
+        evolve(one, progress_deadline_seconds=DEADLINE, min_ready_seconds=min_ready_seconds) if isinstance(one, InstanceGroup) else one
+        for one in (*web, worker)
+    )
+    plan = SAMPLES.plan(*resources)
+    strategies = {key(one): strategy for one in plan.resources if isinstance(one, InstanceGroup)}
+    return evolve(plan, strategies=strategies, fingerprint=names.digest(plan.fingerprint, to_data(strategy)))
+
+
+def group_of(plan: Plan, workload: str = "web") -> InstanceGroup:
+    """The planned group of a workload."""
+    (found,) = [one for one in plan.resources if isinstance(one, InstanceGroup) and one.mark.workload == workload]
+    return found
+
+
+@frozen(kw_only=True)
+class Shop:
+    """A cloud and commands on it, each as a process of its own."""
+
+    cloud: FakeCloud
+    folder: Path
+
+    def operator(self, driver: Driver | None = None, holder: Holder | None = None, *, take_over: bool = False) -> Operator:
+        """Who is at work."""
+        operator = Operator(cloud=self.cloud, folder=self.folder, driver=driver, holder=holder or this_process())
+        return evolve(operator, options=evolve(operator.options, take_over=take_over))
+
+    def killed(self, command: Callable[[Operator], object], at: int, phase: Phase, *, holder: Holder | None = None) -> Call | None:
+        """Run a command that dies at call `at`; return that call, or None when the run was over before."""
+        points = KillPoints(self.cloud.driver(), at=at, phase=phase)
+        try:
+            command(self.operator(points, holder or dead_process()))
+        except Killed:
+            points.settle()
+            return points.calls[at - 1]
+        return points.calls[at - 1] if phase == "after_answer" and len(points.calls) == at else None
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """The application's records."""
+        return standing(decode(record) for record in self.cloud.driver().records(SAMPLES.application))
+
+    def wait(self, seconds: float = STALE_SECONDS) -> None:
+        """Let time pass, so that what is seen is what is there."""
+        self.cloud.clock.sleep(seconds)
+
+
+def groups_in(truth: Observed, workload: str | None = None) -> dict[str, tuple[int, int]]:
+    """Size and ready members of the groups that there are, by name."""
+    return {
+        one.resource.name: (len(one.instances), sum(member.ready for member in one.instances))
+        for one in truth.resources
+        if isinstance(one.resource, InstanceGroup) and workload in (None, one.resource.mark.workload)
+    }
+
+
+def weights_in(truth: Observed) -> dict[str, int]:
+    """The weights of the groups behind the balancers."""
+    balancers = [one.resource for one in truth.resources if isinstance(one.resource, Balancer)]
+    return {backend.group: backend.weight for balancer in balancers for backend in balancer.backends}
+
+
+def ready_in(truth: Observed, workload: str) -> int:
+    return sum(ready for _, ready in groups_in(truth, workload).values())
+
+
+def serving_in(truth: Observed) -> int:
+    """How many ready members of `web` get traffic."""
+    groups = groups_in(truth, "web")
+    return sum(groups[name][1] for name, weight in weights_in(truth).items() if weight and name in groups)
+
+
+@define(kw_only=True)
+class Guard:
+    """Watches every effect of a run: nobody is taken away who is needed, and no traffic goes where nobody is.
+
+    `least` are the ready members that each workload must keep; `before` is what was true before the last effect.
+    """
+
+    least: Mapping[str, int]
+    before: Observed
+    log: list[str] = field(factory=list)
+
+    @classmethod
+    def of(cls, truth: Observed, plan: Plan) -> Guard:
+        """Return the guard of a run from what is true to a plan: a healthy update goes no lower than its strategy allows."""
+        least = {}
+        for workload in ("web", "worker"):
+            group = group_of(plan, workload)
+            strategy = plan.strategies[key(group)]
+            unavailable = strategy.limits(group.replicas)[1] if strategy.type == "rolling-update" else 0
+            least[workload] = min(ready_in(truth, workload), group.replicas - unavailable)
+            if strategy.type == "recreate":
+                least[workload] = 0
+        return cls(least=least, before=truth)
+
+    def __call__(self, truth: Observed) -> None:
+        """Raise `AssertionError` for what must not be."""
+        before, self.before = self.before, truth
+        groups, were = groups_in(truth, "web"), groups_in(before, "web")
+        weights, had = weights_in(truth), weights_in(before)
+        for workload, least in self.least.items():
+            ready = ready_in(truth, workload)
+            assert ready >= least, (
+                f"{ready} members of {workload} are ready, {least} were to stay: {groups_in(before)} -> {groups_in(truth)}"
+            )
+        if not self.least["web"] or not ready_in(truth, "web"):
+            return
+        for name, weight in weights.items():
+            nobody = weight > 0 and not groups.get(name, (0, 0))[1]
+            was = had.get(name, 0) > 0 and not were.get(name, (0, 0))[1]
+            assert not nobody or was, f"{weight}% of the traffic go to {name}, where nobody is ready: {had} {were} -> {weights} {groups}"
+        assert serving_in(truth) or not serving_in(before), f"nobody serves: {had} {were} -> {weights} {groups}"
+
+
+def is_as_planned(shop: Shop, plan: Plan) -> None:
+    """Groups, balancers and names are what is planned, no more and no less, and the records say so."""
+    truth = shop.cloud.truth()
+    kinds = InstanceGroup | Balancer | DnsRecord
+    there = {key(one.resource): one.resource for one in truth.resources if isinstance(one.resource, kinds)}
+    assert there == {key(one): one for one in plan.resources if isinstance(one, kinds)}
+    released = last_release(shop.entries)
+    assert released is not None
+    assert released.plan == plan
+    assert shop.entries[-1].kind == "release"
+
+
+def again_is_nothing(shop: Shop, plan: Plan) -> None:
+    """The same once more changes nothing, once all that was done shows."""
+    shop.wait()
+    outcome = shop.operator().deploy(plan)
+    assert {one.result for one in outcome.changes} == {"unchanged"}, results(outcome)
+
+
+def results(outcome: Outcome) -> Sequence[str]:
+    """What became of each change, for people."""
+    return [f"{one.action} {one.key}: {one.result} {one.message}" for one in outcome.changes]
+
+
+def copy_of(cloud: FakeCloud) -> FakeCloud:
+    """Return a cloud of its own in which everything is as in this one."""
+    twin = FakeCloud(cloud.environment, faults=cloud.faults, clock=FakeClock(cloud.clock.now()), heals=cloud.heals)
+    with cloud._store.lock:
+        twin._store._past = list(cloud._store._past)
+        twin._store.records = {application: dict(bodies) for application, bodies in cloud._store.records.items()}
+    return twin
