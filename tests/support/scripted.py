@@ -35,7 +35,7 @@ class Scripted:
         return HEALTH
 
     def logs(self, group: str, *, tail: int | None = None, follow: bool = False) -> Iterator[LogLine]:
-        yield from self._play("logs", group, tail, follow)
+        return iter(self._play("logs", group, tail, follow))
 
     def records(self, application: str) -> Sequence[Record]:
         return list(self._play("records", application) or ())
