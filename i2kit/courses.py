@@ -17,13 +17,16 @@ class Course:
     """One rollout of a run, and what has become of it so far. Only the executor's loop touches it.
 
     `progressed` is when it last got further (seconds since the epoch), `best` how far its members were then. `failure` says why it is
-    undone, `log` are the failed group's last lines. `touched` are the keys of what it changed.
+    undone, `log` are the failed group's last lines. `news` tells that something happened since it was `asked` what comes next.
+    `touched` are the keys of what it changed.
     """
 
     rollout: Rollout
     progressed: float
     best: tuple[int, int] = (0, 0)
     busy: bool = False
+    news: bool = True
+    asked: float = 0.0
     over: bool = False
     paused: bool = False
     started: float | None = None

@@ -26,7 +26,7 @@ from i2kit.log import logger
 from i2kit.manifest.workloads import SecretValue
 from i2kit.plan import Change, ChangeOutcome, Changes, GroupHealth, Observed, Outcome, Result
 from i2kit.resources import Image, InstanceGroup, Resource, key
-from i2kit.rollout import Advance, Done, Pause, Position, Remove, Rollout, Undone, Wait, interesting, next_step
+from i2kit.rollout import Advance, Done, Pause, Position, Remove, Rollout, Undone, Wait, next_step
 from i2kit.world import World
 
 POLL_SECONDS = 0.25
@@ -43,8 +43,8 @@ class Diary(Protocol):
         """Write down what is done, where rollouts stand and what comes next, before it comes."""
         ...
 
-    def renew(self, done: Sequence[str], doing: Sequence[str]) -> None:
-        """Renew the lease if it is time to."""
+    def lapses(self) -> bool:
+        """Whether it is time to write something, so that the claim holds."""
         ...
 
 
@@ -101,6 +101,10 @@ class _Context:
             )
 
 
+_Call = tuple[tuple[str, ...], Callable[[], Any], Callable[[Any], None]]
+"""Keys of what a call is about, the call, and what is done with its answer."""
+
+
 @define(kw_only=True)
 class _Run:
     """The state of one run; only the loop touches it.
@@ -119,6 +123,8 @@ class _Run:
     ready: set[str] = field(factory=set)
     outcomes: dict[str, ChangeOutcome] = field(factory=dict)
     moved: bool = False
+    chosen: list[_Call] = field(factory=list)
+    writing: Future[None] | None = None
 
     @property
     def changes(self) -> Mapping[str, Change]:
@@ -130,11 +136,17 @@ class _Run:
 
     @property
     def busy(self) -> bool:
-        return bool(self.waiting or self.running or not all(course.over for course in self.courses.values()))
+        return bool(self.waiting or self.under_way or not all(course.over for course in self.courses.values()))
+
+    @property
+    def under_way(self) -> bool:
+        return bool(self.running or self.writing)
 
     @property
     def doing(self) -> list[str]:
-        return sorted({name for keys, _ in self.running.values() for name in keys})
+        """The keys of what is under way or about to be."""
+        about = [*(keys for keys, _ in self.running.values()), *(keys for keys, _, _ in self.chosen)]
+        return sorted({name for keys in about for name in keys})
 
     @property
     def positions(self) -> dict[str, Position]:
@@ -195,12 +207,13 @@ class _Executor:
         self._clock = tools.clock
         self._abandoned = threading.Event()
         self._pool = ThreadPoolExecutor(tools.concurrency, thread_name_prefix="i2kit-apply")
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="i2kit-journal")
         self._watchers = ThreadPoolExecutor(tools.concurrency, thread_name_prefix="i2kit-watch")
 
     def run(self, changes: Changes, observed: Observed, released: Mapping[str, Resource]) -> Outcome:
         run = self._begin(changes, observed, released)
         try:
-            while run.busy and not (self._cancel.is_set() and not run.running):
+            while run.busy and not (self._cancel.is_set() and not run.under_way):
                 self._turn(run)
         finally:
             # After an error or a second Ctrl-C nobody waits for calls that are still under way: running again completes them. They stop
@@ -208,6 +221,7 @@ class _Executor:
             self._abandoned.set()
             self._pool.shutdown(wait=False, cancel_futures=True)
             self._watchers.shutdown(wait=False, cancel_futures=True)
+            self._writer.shutdown(wait=True, cancel_futures=True)
         return self._outcome(run, changes)
 
     def _begin(self, changes: Changes, observed: Observed, released: Mapping[str, Resource]) -> _Run:
@@ -230,20 +244,32 @@ class _Executor:
     def _turn(self, run: _Run) -> None:
         if not self._cancel.is_set():
             self._skip_dependents(run)
+        if run.writing is None:
             self._start(run)
+        if not self._cancel.is_set():
             self._look(run)
-        # Also while a run that is to stop finishes its steps: it holds the application until then.
-        self._journal.renew(sorted(run.applied), run.doing)
-        futures: list[Future[Any]] = [*run.running, *run.looks]
+        futures: list[Future[Any]] = [*run.running, *run.looks, *([run.writing] if run.writing else [])]
         if futures:
             wait(futures, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
         elif run.busy:
             self._clock.sleep(POLL_SECONDS)
+        self._begin_chosen(run)
         self._collect(run)
 
     def _start(self, run: _Run) -> None:
-        """Begin whatever can be begun; the records name it before it begins."""
-        begun: list[tuple[tuple[str, ...], Callable[[], Any], Callable[[Any], None]]] = []
+        """Choose whatever can be begun. It begins once the records name it, and they are written while the rest goes on."""
+        if not self._cancel.is_set():
+            run.chosen = self._choices(run)
+        if not run.chosen and not run.moved:
+            # Also while a run that is to stop finishes its steps: it holds the application until then.
+            if self._journal.lapses():
+                run.writing = self._writer.submit(self._journal.step, sorted(run.applied), run.doing)
+            return
+        run.moved = False
+        run.writing = self._writer.submit(self._journal.step, sorted(run.applied), run.doing, run.positions)
+
+    def _choices(self, run: _Run) -> list[_Call]:
+        begun: list[_Call] = []
         for change in list(run.waiting.values()):
             if all(one in run.applied for one in change.needs) and all(gate in run.ready for gate in change.gates):
                 del run.waiting[change.key]
@@ -254,19 +280,24 @@ class _Executor:
                 taken |= set(step[0])
                 course.busy = True
                 begun.append(step)
-        if not begun and not run.moved:
-            return
-        doing = sorted({*run.doing, *(name for keys, _, _ in begun for name in keys)})
-        self._journal.step(sorted(run.applied), doing, run.positions)
-        run.moved = False
-        for keys, call, answer in begun:
-            run.running[self._pool.submit(call)] = (keys, answer)
+        return begun
 
-    def _step(self, run: _Run, course: Course, taken: set[str]) -> tuple[tuple[str, ...], Callable[[], Any], Callable[[Any], None]] | None:
+    def _begin_chosen(self, run: _Run) -> None:
+        """Begin what the records name by now; raise what writing them raised."""
+        if run.writing is None or not run.writing.done():
+            return
+        run.writing.result()
+        chosen, run.writing, run.chosen = run.chosen, None, []
+        if not self._cancel.is_set():
+            for keys, call, answer in chosen:
+                run.running[self._pool.submit(call)] = (keys, answer)
+
+    def _step(self, run: _Run, course: Course, taken: set[str]) -> _Call | None:
         """Ask a rollout what comes next; return what is to be called for it, if anything is."""
-        change = run.changes[key(course.rollout.new)]
-        if not all(one in run.applied for one in change.needs):
+        change, now = run.changes[key(course.rollout.new)], self._clock.now()
+        if not all(one in run.applied for one in change.needs) or (not course.news and now - course.asked < POLL_SECONDS):
             return None
+        course.asked, course.news = now, False
         if course.started is None:
             course.started = course.progressed = self._clock.now()
         for _ in range(_ADVANCES):
@@ -295,7 +326,7 @@ class _Executor:
                     return (keys, partial(self._apply_in_turn, changes), partial(self._moved, run, course, action))
         return None
 
-    def _give_up(self, run: _Run, course: Course, reason: str) -> tuple[tuple[str, ...], Callable[[], Any], Callable[[Any], None]] | None:
+    def _give_up(self, run: _Run, course: Course, reason: str) -> _Call | None:
         """Turn a rollout back; the failed group's last lines are kept before it goes."""
         course.failure, course.rollout = reason, course.rollout.give_up(reason)
         course.progressed = self._clock.now()
@@ -304,7 +335,7 @@ class _Executor:
         self._report(Event(kind="rolled-back", key=key(group), message=reason))
 
         def heard(lines: tuple[str, ...]) -> None:
-            course.log, course.busy = lines, False
+            course.log, course.busy, course.news = lines, False, True
 
         if run.world.group(group.name) is None:
             return None
@@ -349,7 +380,7 @@ class _Executor:
 
     def _moved(self, run: _Run, course: Course, action: Any, tried: list[tuple[Change, ChangeOutcome]]) -> None:
         """Take the answer to a step of a rollout."""
-        course.busy = False
+        course.busy, course.news = False, True
         course.progressed = self._clock.now()
         run.world.outdate(course.groups)
         for change, outcome in tried:
@@ -390,8 +421,12 @@ class _Executor:
         for course in run.courses.values():
             if course.over or course.busy or course.started is None:
                 continue
-            for name in interesting(course.rollout, run.stage.seen(course, now)):
+            for name in course.groups:
+                if run.world.group(name) is None:
+                    continue
                 look = run.world.look(name)
+                if course.news and look.fresh:
+                    continue  # what was seen is still to be thought about
                 version, at = run.looked.get(name, (-1, 0.0))
                 if name not in under_way and (version != look.version or now - at >= LOOK_SECONDS):
                     run.looked[name] = (look.version, now)
@@ -417,6 +452,7 @@ class _Executor:
             return
         now, before = self._clock.now(), run.world.look(name)
         look = run.world.looks[name] = before.seen(health, now, version)
+        course.news = True
         watched = course.rollout.stable if course.rollout.undoing and course.rollout.stable else course.rollout.new
         if name != watched.name:
             return

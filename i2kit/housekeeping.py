@@ -122,10 +122,9 @@ class _Claims:
         for journal in self.journals.values():
             journal.step(done, doing)
 
-    def renew(self, done: Sequence[str], doing: Sequence[str]) -> None:
-        """Renew the leases if it is time to."""
-        for journal in self.journals.values():
-            journal.renew(done, doing)
+    def lapses(self) -> bool:
+        """Whether one of the claims is to be renewed."""
+        return any(journal.lapses() for journal in self.journals.values())
 
     def entries(self) -> dict[str, Mapping[int, Entry]]:
         """Return the records of all applications by their numbers."""

@@ -252,10 +252,9 @@ class Journal:
             self._positions = dict(positions)
         self._append("step", done=tuple(done), doing=tuple(doing), action=self._action)
 
-    def renew(self, done: Sequence[str], doing: Sequence[str]) -> None:
-        """Renew the lease if it is time to."""
-        if self._clock() - self._renewed >= RENEW_SECONDS:
-            self.step(done, doing)
+    def lapses(self) -> bool:
+        """Whether it is time to renew the lease, by any step."""
+        return self._clock() - self._renewed >= RENEW_SECONDS
 
     def release(self, done: Sequence[str], action: str = "deploy") -> None:
         """End the run: everything is as the plan says."""

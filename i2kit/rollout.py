@@ -6,7 +6,7 @@ shows is its simulation. No provider carries rollout code.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Literal
 
 from attrs import evolve, field, frozen
@@ -541,14 +541,6 @@ def _settled_back(scene: _Scene, stable: InstanceGroup, size: int) -> Action:
     return Undone()
 
 
-def interesting(rollout: Rollout, seen: Seen) -> tuple[str, ...]:
-    """Return the groups whose health decides what comes next."""
-    names: Iterable[str] = (rollout.new.name, *(old.name for old in rollout.olds))
-    if rollout.undoing and rollout.stable is not None:
-        names = (rollout.stable.name, *names)
-    return tuple(dict.fromkeys(name for name in names if name in seen.groups))
-
-
 Kind = Literal["resize", "traffic", "remove", "wait", "pause"]
 
 
@@ -572,7 +564,7 @@ def simulate(rollout: Rollout, seen: Seen, now: float = 0.0) -> tuple[Step, ...]
             case Resize(group=group):
                 there = group.name in seen.groups
                 before = seen.groups[group.name].size if there else 0
-                text = f"{group.name}: {before} -> {group.replicas} replicas" if there else f"{group.name}: new, {group.replicas} replicas"
+                text = f"{group.name}: size {before} -> {group.replicas}" if there else f"{group.name}: new, size {group.replicas}"
                 if not there or before != group.replicas:
                     steps.append(Step(kind="resize", text=text))
                 state = GroupSeen(size=group.replicas, ready=group.replicas, available=group.replicas, scaling=group.scaling is not None)

@@ -364,11 +364,11 @@ SIMULATED = {
     "rolling": (
         rolling(Amount(value=1), Amount(value=0)),
         [
-            ("resize", "new: new, 1 replicas"),
+            ("resize", "new: new, size 1"),
             ("traffic", "traffic: old 100%, new 0%"),
             ("traffic", "traffic: old 50%, new 50%"),
-            ("resize", "old: 2 -> 1 replicas"),
-            ("resize", "new: 1 -> 2 replicas"),
+            ("resize", "old: size 2 -> 1"),
+            ("resize", "new: size 1 -> 2"),
             ("traffic", "traffic: new 100%"),
             ("remove", "old: drained and removed"),
         ],
@@ -376,8 +376,8 @@ SIMULATED = {
     "recreate": (
         RECREATE,
         [
-            ("resize", "old: 2 -> 0 replicas"),
-            ("resize", "new: new, 2 replicas"),
+            ("resize", "old: size 2 -> 0"),
+            ("resize", "new: new, size 2"),
             ("traffic", "traffic: new 100%"),
             ("remove", "old: drained and removed"),
         ],
@@ -385,7 +385,7 @@ SIMULATED = {
     "blue-green, manual": (
         MANUAL,
         [
-            ("resize", "new: new, 2 replicas"),
+            ("resize", "new: new, size 2"),
             ("traffic", "traffic: old 100%, new 0%"),
             ("pause", "step 1 of 1 (0% of the traffic): waiting to be promoted or aborted"),
             ("traffic", "traffic: new 100%"),
@@ -395,13 +395,13 @@ SIMULATED = {
     "careful canary": (
         CAREFUL,
         [
-            ("resize", "new: new, 1 replicas"),
+            ("resize", "new: new, size 1"),
             ("traffic", "traffic: old 100%, new 0%"),
             ("traffic", "traffic: old 75%, new 25%"),
             ("wait", "step 1 of 2 (25% of the traffic): 30 s pause"),
             ("traffic", "traffic: old 50%, new 50%"),
             ("pause", "step 2 of 2 (50% of the traffic): waiting to be promoted or aborted"),
-            ("resize", "new: 1 -> 2 replicas"),
+            ("resize", "new: size 1 -> 2"),
             ("traffic", "traffic: new 100%"),
             ("remove", "old: drained and removed"),
         ],

@@ -31,8 +31,8 @@ def observed(*groups: ObservedResource) -> Observed:
 
 def test_a_rolling_update_starts_from_the_members_that_are_ready() -> None:
     shown = texts(evolve(CANARY, strategy=ONE_MORE))
-    assert shown[0] == f"{GROUP.name}: new, 1 replicas"
-    assert f"{OLD.name}: 2 -> 1 replicas" in shown
+    assert shown[0] == f"{GROUP.name}: new, size 1"
+    assert f"{OLD.name}: size 2 -> 1" in shown
     assert shown[-1] == f"{OLD.name}: drained and removed"
 
 

@@ -28,7 +28,7 @@ def verbs(api: FakeApi) -> list[str]:
 def test_a_plan_shows_each_rollout_step_by_step(i2kit: Run, api: FakeApi) -> None:
     lines = i2kit("plan", "-f", "hello.yaml").out.splitlines()
     steps = lines[lines.index("default/web (canary):") + 1 :]
-    assert steps[0] == "  1. web-1a2b3c-0f0f0f0f: new, 1 replicas"
+    assert steps[0] == "  1. web-1a2b3c-0f0f0f0f: new, size 1"
     assert any("traffic: web-old 80%, web-1a2b3c-0f0f0f0f 20%" in step for step in steps)
     assert any("waiting to be promoted" in step for step in steps)
     (rollout,) = json.loads(i2kit("plan", "-f", "hello.yaml", "-o", "json").out)["rollouts"]
