@@ -30,10 +30,13 @@ type guest struct {
 	asked     chan struct{} // closed when someone asked for a shutdown
 	askOnce   sync.Once
 	askReason string
+
+	drained   chan struct{} // closed when the VM is known to have no connections any more
+	drainOnce sync.Once
 }
 
 func newGuest(layout layout, crunPath string, output *console) *guest {
-	g := &guest{layout: layout, crunPath: crunPath, reaper: newReaper(), console: output, asked: make(chan struct{})}
+	g := &guest{layout: layout, crunPath: crunPath, reaper: newReaper(), console: output, asked: make(chan struct{}), drained: make(chan struct{})}
 	g.events = eventLog{write: output.event, now: time.Now}
 	output.onDrop = func(lines int) []byte {
 		var text []byte
@@ -57,6 +60,17 @@ func (g *guest) ask(reason string) {
 	})
 }
 
+// endDrain cuts the drain time short; before a shutdown there is none, and it does nothing.
+func (g *guest) endDrain() bool {
+	select {
+	case <-g.asked:
+		g.drainOnce.Do(func() { close(g.drained) })
+		return true
+	default:
+		return false
+	}
+}
+
 // run returns when the Pod has ended: nil after a shutdown, or when every container ended well.
 func (g *guest) run(bootFile string) error {
 	p, boot, err := g.read(bootFile)
@@ -67,7 +81,7 @@ func (g *guest) run(bootFile string) error {
 	if err != nil {
 		return fmt.Errorf("health port: %w", err)
 	}
-	health := &healthServer{from: boot.healthFrom, verdict: g.board.verdict}
+	health := &healthServer{from: boot.healthFrom, verdict: g.board.verdict, endDrain: g.endDrain}
 	go guarded(func() { health.serve(listener) })
 	if err := syscall.Sethostname([]byte(boot.Hostname)); err != nil {
 		return fmt.Errorf("host name: %w", err)
@@ -190,6 +204,8 @@ func (g *guest) shutDown(p *pod, stopContainers func(), ended <-chan struct{}) e
 	}
 	select {
 	case <-time.After(time.Duration(p.DrainSeconds) * time.Second):
+	case <-g.drained:
+		g.events.emit("drained")
 	case <-ended:
 	}
 	stopContainers()

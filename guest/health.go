@@ -18,10 +18,11 @@ const (
 	clientLimit  = 32 // connections served at once; the next ones wait in the kernel's queue
 )
 
-// A healthServer answers /livez and /readyz to loopback and the networks that may ask.
+// A healthServer answers /livez and /readyz to loopback and the networks that may ask, and takes /drained from them.
 type healthServer struct {
-	from    []netip.Prefix
-	verdict func() (ready bool, reason string)
+	from     []netip.Prefix
+	verdict  func() (ready bool, reason string)
+	endDrain func() bool
 }
 
 // serve answers until the listener is closed.
@@ -114,10 +115,16 @@ func (h *healthServer) route(line string) (status, text string) {
 	if len(fields) != 3 || !strings.HasPrefix(fields[2], "HTTP/1.") {
 		return "400 Bad Request", "this is no HTTP/1 request"
 	}
+	path, _, _ := strings.Cut(fields[1], "?")
+	if fields[0] == "POST" && path == "/drained" {
+		if !h.endDrain() {
+			return "409 Conflict", "the VM is not shutting down"
+		}
+		return "200 OK", "the drain time is over"
+	}
 	if fields[0] != "GET" && fields[0] != "HEAD" {
 		return "405 Method Not Allowed", "only GET and HEAD are answered"
 	}
-	path, _, _ := strings.Cut(fields[1], "?")
 	switch path {
 	case "/livez":
 		return "200 OK", "the guest works"

@@ -300,6 +300,11 @@ func (h *host) inNetwork(work func() error) error {
 // get asks the Pod on a port; the answer starts with the status.
 func (h *host) get(port int, path string) string {
 	h.t.Helper()
+	return h.ask("GET", port, path)
+}
+
+func (h *host) ask(method string, port int, path string) string {
+	h.t.Helper()
 	var answer []byte
 	err := h.inNetwork(func() error {
 		connection, err := net.DialTCP("tcp", nil, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port})
@@ -308,7 +313,7 @@ func (h *host) get(port int, path string) string {
 		}
 		defer connection.Close()
 		connection.SetDeadline(time.Now().Add(patient))
-		fmt.Fprintf(connection, "GET %s HTTP/1.0\r\n\r\n", path)
+		fmt.Fprintf(connection, "%s %s HTTP/1.0\r\n\r\n", method, path)
 		answer, err = io.ReadAll(connection)
 		return err
 	})

@@ -284,6 +284,38 @@ func TestTheEndIsInOrder(t *testing.T) {
 	}
 }
 
+func TestTheDrainTimeEndsWhenNothingIsLeftToDrain(t *testing.T) {
+	needHost(t)
+	h := startHost(t, podOn{
+		pod:     pod{DrainSeconds: 3600, TerminationGracePeriodSeconds: 10, Containers: one(containerSpec{})},
+		scripts: map[string]string{"web": "trap 'echo bye; exit 0' TERM; echo up; while :; do sleep 0.1; done"},
+	})
+	h.waitLine("[web] up")
+	h.waitEvent(1, "readiness", "ready", true)
+	if got := h.ask("POST", 10256, "/drained"); got != "409 Conflict: the VM is not shutting down" {
+		t.Error(got)
+	}
+	if got := h.get(10256, "/readyz"); got != "200 OK: every container is ready" {
+		t.Error(got)
+	}
+	h.terminate()
+	h.waitEvent(1, "readiness", "ready", false)
+	if got := h.get(10256, "/drained"); got != "404 Not Found: there is /livez and /readyz" {
+		t.Error(got)
+	}
+	if len(h.texts("[web] bye")) > 0 {
+		t.Error("TERM came before the drain time was over")
+	}
+	if got := h.ask("POST", 10256, "/drained"); got != "200 OK: the drain time is over" {
+		t.Error(got)
+	}
+	if code := h.waitEnd(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	h.waitEvent(1, "drained")
+	h.expectLines("[web] ", "up", "bye")
+}
+
 func TestAMismatchOfTheInventoryStartsNothing(t *testing.T) {
 	needHost(t)
 	h := startHost(t, podOn{

@@ -12,6 +12,7 @@ from i2kit.driver import Context
 from i2kit.errors import ProviderError
 from i2kit.resources import InstanceGroup
 from i2kit_local import netns
+from i2kit_local.drains import end_idle_drains
 from i2kit_local.folders import changed, private_folder, remove
 from i2kit_local.machine import Machine, accelerator
 from i2kit_local.programs import program
@@ -49,7 +50,8 @@ class Groups:
             self._require(group)
             groups = self.region.state.groups()
             taken = {member.index for one in groups.values() for member in one.members}
-            state = resized(groups.get(group.name, GroupState(resource=group)), group, taken)
+            there = groups.get(group.name, GroupState(resource=group))
+            state = resized(there, group, taken, self._unready(there) if len(there.staying) > group.replicas else ())
             self.region.state.save_group(state)
             programs = [self._prepare(group, member) for member in state.staying]
             self.region.supervisor.ensure(*programs)
@@ -74,6 +76,9 @@ class Groups:
             raise ProviderError.of("no-network", f"group {group.name} needs Network {group.network}, which does not exist")
         if not (self.region.state.image_folder(group.image) / "image.json").exists():
             raise ProviderError.of("no-image", f"group {group.name} needs Image {group.image}, which does not exist")
+
+    def _unready(self, group: GroupState) -> set[str]:
+        return {one.id for one in self.region.instances(group) if not one.ready}
 
     def _prepare(self, group: InstanceGroup, member: Member) -> Program:
         """Write what a VM needs and return its program."""
@@ -132,8 +137,9 @@ class Groups:
             for member in sorted(leaving, key=lambda one: -one.slot):
                 supervisor.begin_stop(member.program)
             context.progress(f"{len(leaving)} VMs are shutting down" if len(leaving) > 1 else f"{leaving[0].id} is shutting down")
-            while any(supervisor.states().get(member.program, "STOPPED") not in ENDED for member in leaving):
+            while going := [one for one in leaving if supervisor.states().get(one.program, "STOPPED") not in ENDED]:
                 context.check()
+                end_idle_drains(self.region.namespace, going, group.health_port)
                 time.sleep(_POLL_SECONDS)
         with self.region.locked():
             self._forget(group.name, leaving)

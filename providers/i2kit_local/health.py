@@ -45,7 +45,9 @@ Answer = tuple[int, str]
 """An HTTP status and the text below it."""
 
 
-def answers_of(namespace: Namespace, questions: Sequence[tuple[str, int, str]], seconds: float = _ANSWER_SECONDS) -> list[Answer | None]:
+def answers_of(
+    namespace: Namespace, questions: Sequence[tuple[str, int, str]], seconds: float = _ANSWER_SECONDS, *, method: str = "GET"
+) -> list[Answer | None]:
     """Ask VMs (address, port, path) side by side; None where none answers within so many seconds."""
     if not questions:
         return []
@@ -54,7 +56,7 @@ def answers_of(namespace: Namespace, questions: Sequence[tuple[str, int, str]], 
     except ProviderError:
         return [None] * len(questions)
     with ThreadPoolExecutor(min(_AT_ONCE, len(questions))) as pool:
-        return list(pool.map(lambda sock, question: _ask(sock, question, seconds), sockets, questions))
+        return list(pool.map(lambda sock, question: _ask(sock, question, seconds, method), sockets, questions))
 
 
 def instance(member: Member, program: str | None, answer: Answer | None) -> Instance:
@@ -74,13 +76,13 @@ def instance(member: Member, program: str | None, answer: Answer | None) -> Inst
     return Instance(id=member.id, group=member.group, state=state, ready=ready, address=member.address, reason=reason)
 
 
-def _ask(sock: socket.socket, question: tuple[str, int, str], seconds: float) -> Answer | None:
+def _ask(sock: socket.socket, question: tuple[str, int, str], seconds: float, method: str) -> Answer | None:
     address, port, path = question
     with sock:
         sock.settimeout(seconds)
         try:
             sock.connect((address, port))
-            sock.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+            sock.sendall(f"{method} {path} HTTP/1.0\r\n\r\n".encode())
             answer = b""
             while len(answer) < _ANSWER_BYTES and (part := sock.recv(4096)):
                 answer += part

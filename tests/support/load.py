@@ -1,8 +1,9 @@
 """Steady load on a URL, as different clients make it, and what became of every request.
 
 A request has failed when it did not get a whole answer with status 200 and the right content. Only one thing is forgiven, as every HTTP
-client does (RFC 9112, section 9.3.1): a request on a connection that was idle and that the server has closed before a single byte of an
-answer is sent once more, on a new connection.
+client does (RFC 9112, section 9.3.1): a GET on a kept connection, which has had an answer before, that the server has closed before a
+single byte of this answer is sent once more, on a new connection. Such a closing is counted (`retried`), and the second try counts as a
+request on a new connection does.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import functools
 import hashlib
 import http.client
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -42,11 +44,26 @@ class Failure:
     reason: str
 
 
+@frozen(kw_only=True)
+class Answer:
+    """A request that was answered well: its kind, when it was sent (seconds since the load began), and by which server."""
+
+    kind: str
+    sent: float
+    server: str
+
+
+class Closed(ConnectionError):
+    """The server has closed the connection before any byte of an answer."""
+
+
 @define(kw_only=True)
 class Load:
-    """Puts load on `url` from when it is entered until it is left."""
+    """Puts load on `url` from when it is entered until it is left; slow answers take `slow_seconds`."""
 
     url: str
+    slow_seconds: float = 3.0
+    log: list[Answer] = field(factory=list)
     counts: Counter[str] = field(factory=Counter)
     answers: Counter[str] = field(factory=Counter)
     failures: list[Failure] = field(factory=list)
@@ -59,6 +76,7 @@ class Load:
     def __enter__(self) -> Load:
         self._began = time.monotonic()
         clients: list[Callable[[], None]] = [self._fresh, self._fresh, self._kept, self._kept, self._slow, self._slow, self._uploads]
+        clients += [self._kept_slow]
         self._threads = [threading.Thread(target=client, daemon=True) for client in clients]
         for thread in self._threads:
             thread.start()
@@ -68,6 +86,16 @@ class Load:
         self._stop.set()
         for thread in self._threads:
             thread.join(timeout=2 * _TIMEOUT_SECONDS)
+            if thread.is_alive():
+                self._failed("any", "a request does not end")
+
+    def now(self) -> float:
+        """Return the seconds since the load began."""
+        return time.monotonic() - self._began
+
+    def servers(self, *kinds: str, since: float) -> set[str]:
+        """Return who has answered requests of those kinds that were sent since then."""
+        return {one.server for one in list(self.log) if one.kind in kinds and one.sent >= since}
 
     def _connection(self) -> http.client.HTTPConnection:
         parts = urlsplit(self.url)
@@ -79,9 +107,9 @@ class Load:
             self._ask("new", "/", keep=False)
 
     def _slow(self) -> None:
-        """Answers that take three seconds."""
+        """Answers that take their time."""
         while not self._stop.wait(0.05):
-            self._ask("slow", "/?seconds=3", keep=False)
+            self._ask("slow", f"/?seconds={self.slow_seconds}", keep=False)
 
     def _uploads(self) -> None:
         while not self._stop.wait(0.1):
@@ -89,27 +117,35 @@ class Load:
 
     def _kept(self) -> None:
         """One connection for many requests, with pauses between them."""
+        self._keep("kept", "/")
+
+    def _kept_slow(self) -> None:
+        """A kept connection on which an answer is under way nearly all the time."""
+        self._keep("kept-slow", f"/?seconds={self.slow_seconds}")
+
+    def _keep(self, kind: str, path: str) -> None:
         connection = self._connection()
         while not self._stop.wait(0.05):
-            connection = self._ask("kept", "/", connection=connection) or self._connection()
+            connection = self._ask(kind, path, connection=connection) or self._connection()
         connection.close()
 
     def _ask(
         self, kind: str, path: str, *, body: bytes | None = None, connection: http.client.HTTPConnection | None = None, keep: bool = True
     ) -> http.client.HTTPConnection | None:
         """Make a request; return the connection when it can be used again."""
+        # http.client has given up the socket when the server has said that it closes.
         used = connection is not None and connection.sock is not None
-        connection = connection or self._connection()
+        connection, sent = connection or self._connection(), self.now()
         try:
             try:
                 answer = self._answer(connection, path, body, keep)
-            except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
-                if not used:
+            except Closed:
+                if not used or body is not None:
                     raise
                 with self._lock:
                     self.retried += 1
                 connection.close()
-                connection = self._connection()
+                connection, sent = self._connection(), self.now()
                 answer = self._answer(connection, path, body, keep)
         except (OSError, http.client.HTTPException) as error:
             connection.close()
@@ -119,6 +155,7 @@ class Load:
         if body is not None and answer.split()[2:] != [str(len(body)), hashlib.sha256(body).hexdigest()]:
             self._failed(kind, f"the upload arrived damaged: {answer[:100]}")
         with self._lock:
+            self.log.append(Answer(kind=kind, sent=sent, server=server))
             self.counts[kind] += 1
             self.answers[server] += 1
         if not keep:
@@ -128,7 +165,13 @@ class Load:
 
     def _answer(self, connection: http.client.HTTPConnection, path: str, body: bytes | None, keep: bool) -> str:
         headers = {} if keep else {"Connection": "close"}
-        connection.request("GET" if body is None else "POST", path, body=body, headers=headers)
+        try:
+            connection.request("GET" if body is None else "POST", path, body=body, headers=headers)
+            begun = connection.sock.recv(1, socket.MSG_PEEK)
+        except (ConnectionResetError, BrokenPipeError) as error:
+            raise Closed(str(error)) from error
+        if not begun:
+            raise Closed("the server has closed the connection")
         answer = connection.getresponse()
         text = answer.read().decode()
         if answer.status != 200:
@@ -137,7 +180,7 @@ class Load:
 
     def _failed(self, kind: str, reason: str) -> None:
         with self._lock:
-            self.failures.append(Failure(kind=kind, at=round(time.monotonic() - self._began, 2), reason=reason))
+            self.failures.append(Failure(kind=kind, at=round(self.now(), 2), reason=reason))
 
 
 @functools.cache

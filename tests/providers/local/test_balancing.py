@@ -11,7 +11,17 @@ from hypothesis import strategies as st
 
 from i2kit.resources import Backend
 from i2kit.testing.samples import Samples
-from i2kit_local.balancing import fingerprint, listeners, parse_sessions, parse_states, render, server_weights, starting_states
+from i2kit_local.balancing import (
+    ServerState,
+    fingerprint,
+    held_back,
+    listeners,
+    parse_sessions,
+    parse_states,
+    render,
+    server_weights,
+    starting_states,
+)
 
 SAMPLES = Samples()
 GROUP = SAMPLES.group()
@@ -63,6 +73,31 @@ def test_weights_are_shares_of_groups_not_of_servers() -> None:
     members = {"old": [(f"old-{n}", "10.88.0.1") for n in range(9)], "new": [("new-0", "10.88.0.2")]}
     (listener,) = listeners(balancer, "10.88.128.1", members)
     assert {server.weight for server in listener.servers} == {256}
+
+
+def server(name: str, *, up: bool = True, weight: int = 1, admin: int = 0) -> ServerState:
+    return ServerState(listener=LISTENER.name, name=name, address="10.88.0.1", port=8080, up=up, admin=admin, weight=weight)
+
+
+@pytest.mark.parametrize(
+    "successor",
+    [
+        [],
+        [server("web-0", up=False)],
+        [server("web-0", admin=8)],
+    ],
+)
+def test_those_that_serve_are_held_back_until_a_successor_is_up(successor: list[ServerState]) -> None:
+    old = [server("old-0"), server("old-1", up=False), server("old-2", admin=8), server("old-3", weight=0), server("leaving-0")]
+    staying = {"web-0", "web-1", "old-0", "old-1", "old-2", "old-3"}
+    assert held_back([LISTENER], [*old, *successor], staying) == {(LISTENER.name, "old-0")}
+    assert held_back([LISTENER], [*old, server("web-1")], staying) == set()
+
+
+def test_nobody_is_held_back_where_no_traffic_is_wanted() -> None:
+    assert held_back([], [server("old-0")], {"old-0"}) == set()
+    off = evolve(LISTENER, servers=tuple(evolve(one, weight=0) for one in LISTENER.servers))
+    assert held_back([off], [server("old-0")], {"old-0"}) == set()
 
 
 @pytest.mark.parametrize("groups", [{}, {"empty": (100, 0)}, {"off": (0, 3)}])

@@ -16,7 +16,7 @@ from .conftest import Bed, Built, wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.skipif(os.geteuid() != 0, reason="the local region needs root")]
 
-KINDS = ("new", "kept", "slow", "upload")
+KINDS = ("new", "kept", "kept-slow", "slow", "upload")
 
 
 class Web:
@@ -45,8 +45,8 @@ class Web:
     def await_ready(self, group: InstanceGroup, replicas: int = 2) -> None:
         self.bed.await_ready(evolve(group, replicas=replicas))
 
-    def load(self) -> Load:
-        return Load(url=self.bed.url(self.balancer))
+    def load(self, slow_seconds: float = 3.0) -> Load:
+        return Load(url=self.bed.url(self.balancer), slow_seconds=slow_seconds)
 
 
 def _group(plan: Plan) -> InstanceGroup:
@@ -62,47 +62,66 @@ def web(make_bed: Callable[..., Bed], loadserver: Built) -> Iterator[Web]:
 
 
 def serve_every_kind(load: Load) -> None:
-    """Wait until every kind of request that begins now has been answered."""
+    """Wait until requests of every kind that begin now have been answered: more than those that are under way, two of a kind at most."""
     before = dict(load.counts)
-    wait_until(lambda: all(load.counts[kind] > before.get(kind, 0) + 2 for kind in KINDS), "every kind of request is answered", 40)
+    wait_until(lambda: all(load.counts[kind] > before.get(kind, 0) + 2 for kind in KINDS), "every kind of request is answered", 60)
+
+
+def new_connections(load: Load, since: float) -> set[str]:
+    """The groups that have answered on connections made since then."""
+    return {server.rpartition("-")[0] for server in load.servers("new", "slow", "upload", since=since)}
 
 
 def test_a_rolling_update_drops_no_request(web: Web) -> None:
     with web.load() as load:
-        serve_every_kind(load)
         web.create(web.new, 1)
         web.shift(old=100, new=0)
         web.await_ready(web.new, 1)
-        assert not any(name.startswith(web.new.name) for name in load.answers)
+        assert new_connections(load, 0.0) == {web.old.name}
+        shifted = load.now()
         web.shift(old=67, new=33)
+        serve_every_kind(load)
+        assert new_connections(load, shifted) == {web.old.name, web.new.name}
+        assert load.retried == 0, "a change of weights has closed kept connections"
         web.resize(web.old, 1)
         web.resize(web.new, 2)
         web.await_ready(web.new)
         web.shift(old=33, new=67)
         web.shift(new=100)
+        shifted = load.now()
         web.bed.apply("delete", web.old)
         serve_every_kind(load)
     assert load.failures == []
+    assert new_connections(load, shifted) == {web.new.name}
     assert len(load.answers) == 4
 
 
-def test_a_blue_green_switch_drops_no_request(web: Web) -> None:
+def test_a_blue_green_switch_drops_no_request_even_of_servers_that_die_at_once(web: Web) -> None:
     web.old, web.new = web.new, web.old
-    with web.load() as load:
+    # What a server that does not finish its work has under way ends within the drain time.
+    with web.load(slow_seconds=0.5 * web.old.drain_seconds) as load:
         web.create(web.new, 2)
         web.shift(old=100, new=0)
         web.await_ready(web.new)
-        serve_every_kind(load)
         web.shift(new=100)
-        serve_every_kind(load)
+        shifted = load.now()
         web.bed.apply("delete", web.old)
         serve_every_kind(load)
     assert load.failures == []
+    assert new_connections(load, shifted) == {web.new.name}
 
 
 def test_fewer_replicas_drop_no_request(web: Web) -> None:
     with web.load() as load:
-        serve_every_kind(load)
+        wait_until(lambda: len(load.answers) == 2, "both members answer")
         web.resize(web.new, 1)
         serve_every_kind(load)
     assert load.failures == []
+
+
+def test_members_without_connections_end_without_draining(web: Web) -> None:
+    state = web.bed.region.state
+    (member,) = (state.groups()[web.new.name]).members
+    with (state.member_folder(member) / "console.log").open(errors="replace") as console:
+        web.bed.apply("delete", web.new)
+        assert '"event": "drained"' in console.read()

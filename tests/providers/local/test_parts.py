@@ -25,6 +25,7 @@ from i2kit_local import consoles, dnsmasq, plugin, programs, settings
 from i2kit_local.balancers import endpoint
 from i2kit_local.balancing import ServerState, listeners
 from i2kit_local.consoles import Follower, last, parse
+from i2kit_local.drains import connections
 from i2kit_local.folders import Folders
 from i2kit_local.health import instance
 from i2kit_local.kernels import vmlinux
@@ -47,6 +48,17 @@ def test_a_dns_answer_is_read_past_compressed_names_and_other_records() -> None:
     assert dnsmasq.addresses(message, 7) == ["10.88.128.1"]
     assert dnsmasq.addresses(message, 8) == []
     assert dnsmasq.addresses(b"", 7) == []
+
+
+def test_connections_are_read_from_the_kernels_table() -> None:
+    table = """\
+  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 0180580A:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1 1 0 100 0 0 10 0
+   1: 0100580A:D05E 1000580A:1F90 01 00000000:00000000 00:00000000 00000000     0        0 2 1 0 20 4 30 10 -1
+   2: 0100580A:D060 1100580A:1F90 05 00000000:00000000 00:00000000 00000000     0        0 3 1 0 20 4 30 10 -1
+   3: 0100580A:D062 1200580A:1F90 06 00000000:00000000 00:00000000 00000000     0        0 0 3 0
+"""
+    assert connections(table) == {("10.88.0.16", 8080), ("10.88.0.17", 8080)}
 
 
 @pytest.mark.parametrize(

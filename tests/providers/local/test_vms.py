@@ -17,7 +17,7 @@ from i2kit.plan import Plan
 from i2kit.resources import Backend, Balancer, DnsRecord, Image, InstanceGroup, Network, Resource, key
 from i2kit_local.supervisor import processes
 
-from .conftest import BOOT_SECONDS, Bed, Hello, page, wait_until
+from .conftest import BOOT_SECONDS, Bed, Built, page, wait_until
 
 R = TypeVar("R", bound=Resource)
 pytestmark = [pytest.mark.e2e, pytest.mark.skipif(os.geteuid() != 0, reason="the local region needs root")]
@@ -59,7 +59,7 @@ class Running:
 
 
 @pytest.fixture(scope="module")
-def running(make_bed: Callable[..., Bed], hello: Hello) -> Iterator[Running]:
+def running(make_bed: Callable[..., Bed], hello: Built) -> Iterator[Running]:
     bed = make_bed("vms", hello.artefacts)
     plan = hello.plans[0]
     bed.apply("create", *plan.resources)
@@ -185,7 +185,7 @@ def test_scaling_drops_no_request(running: Running) -> None:
     running.await_both()
 
 
-def test_a_replacement_drops_no_request(running: Running, hello: Hello) -> None:
+def test_a_replacement_drops_no_request(running: Running, hello: Built) -> None:
     new = Running(running.bed, hello.plans[1])
     assert new.balancer.backends == (Backend(group=new.group.name),) != running.balancer.backends
     with Requests(running.bed.url(running.balancer)) as requests:

@@ -1,5 +1,5 @@
 // A web server as applications have them: it answers, slowly if asked, takes uploads, keeps connections, and on TERM stops taking
-// new ones and finishes what it has. With DIE_SECONDS it ends by itself after so many.
+// new ones and finishes what it has; with ON_TERM=die it ends at once. With DIE_SECONDS it ends by itself after so many.
 package main
 
 import (
@@ -44,6 +44,9 @@ func main() {
 		asked := make(chan os.Signal, 1)
 		signal.Notify(asked, syscall.SIGTERM)
 		<-asked
+		if os.Getenv("ON_TERM") == "die" {
+			os.Exit(1)
+		}
 		server.Shutdown(context.Background())
 		close(ended)
 	}()
