@@ -1,4 +1,4 @@
-"""Applies many Deployments on the fake cloud, whose calls take 100 ms each and of which 5 % are throttled, beside the time they need at least.
+"""Applies many Deployments on the fake cloud, whose calls take 100 ms and of which 5 % are throttled, beside the least time they need.
 
 At least: the greater of the critical path (network, image, group, balancer, name, and the records) and all calls' time together divided
 by how many may run at once. Also the calls of a deploy that finds nothing to do, which must not grow with the number of Deployments.
