@@ -114,13 +114,15 @@ def diff(plan: Plan, observed: Observed, past: Past = Past(), choices: Choices =
 
 
 def _with_phantoms(plan: Plan, observed: Observed, past: Past) -> Observed:
-    """Add groups that the newest run may have made and that do not show yet: removing what is not there does no harm."""
+    """Add what the newest run may have made and does not show yet, where it is to go: removing what is not there does no harm."""
     there, wanted = observed.by_key(), plan.by_key()
     phantoms = {
-        key(one): ObservedResource(resource=evolve(one, replicas=0), faults=("it may not show yet",))
+        key(one): ObservedResource(
+            resource=evolve(one, replicas=0) if isinstance(one, InstanceGroup) else one, faults=("it may not show yet",)
+        )
         for recent in past.recent
         for one in recent.resources
-        if isinstance(one, InstanceGroup) and key(one) not in there and key(one) not in wanted
+        if (isinstance(one, InstanceGroup) or not plan.resources) and key(one) not in there and key(one) not in wanted
     }
     return evolve(observed, resources=(*observed.resources, *phantoms.values())) if phantoms else observed
 
