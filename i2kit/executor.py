@@ -206,7 +206,8 @@ class _Executor:
         self._cancel = cancel
         self._clock = tools.clock
         self._abandoned = threading.Event()
-        self._pool = ThreadPoolExecutor(tools.concurrency, thread_name_prefix="i2kit-apply")
+        # How many calls are made at once is up to `calls.py`; those that wait to be tried again must not keep others from being made.
+        self._pool = ThreadPoolExecutor(2 * tools.concurrency, thread_name_prefix="i2kit-apply")
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="i2kit-journal")
         self._watchers = ThreadPoolExecutor(tools.concurrency, thread_name_prefix="i2kit-watch")
 

@@ -12,6 +12,7 @@ import socket
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,6 +33,9 @@ RECENT_SECONDS = 120.0
 
 HOUSEKEEPING = "gc"
 """The action of entries that hold an application while what nothing needs is removed: they say nothing about what is wanted."""
+
+# At once; how many calls are made at once is up to `calls.py`.
+_REMOVALS = 16
 
 EntryKind = Literal["claim", "step", "release", "pause", "end"]
 
@@ -343,8 +347,13 @@ class Journal:
 
     def _tidy(self) -> None:
         """Remove what only mattered while a run was under way, and releases beyond the limit; the newest record always stays."""
-        for number in superfluous(self._records):
-            self._driver.remove_record(self._application, number)
+        self._remove(superfluous(self._records))
+
+    def _remove(self, numbers: Sequence[int]) -> None:
+        """Remove records, in whatever order."""
+        with ThreadPoolExecutor(_REMOVALS, thread_name_prefix="i2kit-records") as pool:
+            list(pool.map(lambda number: self._driver.remove_record(self._application, number), numbers))
+        for number in numbers:
             del self._records[number]
 
 
