@@ -12,7 +12,7 @@ from typing import Any
 
 _KEY = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 # A literal block keeps exactly these as they are, whichever YAML parser reads them.
-_LITERAL = re.compile(r"[!-~\xa1-\ud7ff][ -~\xa1-\u2027\u202a-\ud7ff\n]*[^\n ]\n")
+_LITERAL = re.compile(r"[!-~\xa1-\ud7ff][ -~\xa1-\u2027\u202a-\ud7ff\n]*[!-~\xa1-\u2027\u202a-\ud7ff]\n")
 # YAML 1.1 reads these as booleans and nulls.
 _AMBIGUOUS = {"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
 _PLAIN = re.compile(r"[ !#-\[\]-~]*")

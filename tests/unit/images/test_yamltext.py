@@ -28,6 +28,7 @@ documents = st.dictionaries(
 @example({"contents": "\u2028\x85\x00\U0001f600\n"})
 @example({"contents": "%TAG\n"})
 @example({"contents": "a\n\n\n b \nc\n"})
+@example({"a": "0\x08\n"})
 def test_what_is_written_is_read_back(document: dict[str, Any]) -> None:
     assert (yaml.safe_load(yamltext.block(document)) or {}) == document
 
