@@ -10,12 +10,14 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from attrs import evolve
 
-from i2kit.plan import Change
+from i2kit.plan import Change, Instance
 from i2kit.resources import Backend, Balancer, InstanceGroup
+from i2kit.testing.context import sample_artefact
 from i2kit.testing.samples import Samples
 from i2kit_local import balancers
 from i2kit_local.drains import end_idle_drains
@@ -110,6 +112,23 @@ def ask(connection: http.client.HTTPConnection) -> str:
     connection.request("GET", "/")
     connection.auto_open = 0
     return connection.getresponse().read().decode()
+
+
+def test_a_group_gives_up_the_member_that_is_not_ready(
+    make_bed: Callable[..., Bed], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    samples = Samples(environment="shrink")
+    image, group = samples.image(), samples.group(replicas=3)
+    bed = make_bed("shrink", {image.name: sample_artefact(image, tmp_path)})
+    bed.apply("create", samples.network(), image, group)
+
+    def seen(state: GroupState) -> tuple[Instance, ...]:
+        return tuple(Instance(id=one.id, group=one.group, state="running", ready=one.slot != 1) for one in state.members)
+
+    monkeypatch.setattr(bed.region, "instances", seen)
+    bed.apply("update", evolve(group, replicas=2))
+    assert [one.slot for one in bed.region.state.groups()[group.name].members] == [0, 2]
+    bed.take_down()
 
 
 @pytest.fixture
