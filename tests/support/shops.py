@@ -153,11 +153,13 @@ def is_as_planned(shop: Shop, plan: Plan) -> None:
     truth = shop.cloud.truth()
     kinds = InstanceGroup | Balancer | DnsRecord
     there = {key(one.resource): one.resource for one in truth.resources if isinstance(one.resource, kinds)}
-    assert there == {key(one): one for one in plan.resources if isinstance(one, kinds)}
+    wanted = {key(one): one for one in plan.resources if isinstance(one, kinds)}
+    wrong = sorted(name for name in {*there, *wanted} if there.get(name) != wanted.get(name))
+    assert not wrong, f"otherwise than planned: {[(there.get(name), wanted.get(name)) for name in wrong]}"
     released = last_release(shop.entries)
-    assert released is not None
-    assert released.plan == plan
-    assert shop.entries[-1].kind == "release"
+    assert released is not None, "nothing was ever released"
+    assert released.plan == plan, "the records have another plan"
+    assert shop.entries[-1].kind == "release", f"the records end with {shop.entries[-1].kind}"
 
 
 def again_is_nothing(shop: Shop, plan: Plan) -> None:
