@@ -153,7 +153,7 @@ class DayTwo(RuleBasedStateMachine):
 
     @property
     def wanted(self) -> Plan | None:
-        return next((entry.plan for entry in reversed(self.shop.entries) if entry.plan), None)
+        return next((entry.plan for entry in reversed(self.shop.entries) if entry.plan and entry.plan.resources), None)
 
     def operator(self) -> Operator:
         return self.shop.operator(take_over=self.held)
@@ -166,7 +166,7 @@ class DayTwo(RuleBasedStateMachine):
         holder: Holder | None = evolve(this_process(), host="elsewhere") if elsewhere else None
         try:
             died = self.shop.killed(command, at, phase, holder=holder) is not None
-        except InvalidInput:
+        except (InvalidInput, Held):  # from another machine nobody can tell that the last run died
             return True
         if died and elsewhere and self.shop.entries and self.shop.entries[-1].kind in ("claim", "step"):
             try:
@@ -192,7 +192,8 @@ class DayTwo(RuleBasedStateMachine):
                 return
             outcome = command(self.operator())
         except InvalidInput as error:
-            assert error.problems[0].code in {"no-release", "nothing-paused"}, error
+            if error.problems[0].code not in {"no-release", "nothing-paused"}:
+                raise
             return
         finally:
             self.shop.cloud.verify()
