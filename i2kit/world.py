@@ -66,10 +66,12 @@ class World:
 
     @classmethod
     def of(cls, observed: Observed, changes: Iterable[Change]) -> World:
-        """Return the world as it was observed when `changes` were found."""
+        """Return the world as it was observed when `changes` were found, with what does not show yet."""
+        found = list(changes)
+        known = [change.observed for change in found if change.observed is not None]
         return cls(
-            resources={key(one.resource): one.resource for one in observed.resources},
-            broken={change.key for change in changes if change.action == "update" and _looks_right(change)},
+            resources={key(one.resource): one.resource for one in (*observed.resources, *known)},
+            broken={change.key for change in found if change.action == "update" and _looks_right(change)},
         )
 
     def group(self, name: str) -> InstanceGroup | None:
