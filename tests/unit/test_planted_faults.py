@@ -13,13 +13,15 @@ from rolling import Check, Members, explore, group, has_arrived, healthy, is_bac
 from shops import Shop, group_of, shop
 
 from i2kit import rollout as rollouts
+from i2kit.courses import Stage
 from i2kit.driver import Context
 from i2kit.errors import Held
 from i2kit.plan import Change
 from i2kit.records import Journal, decode
+from i2kit.resources import DnsRecord
 from i2kit.rollout import Pause, Rollout
 from i2kit.strategy import Amount, Strategy
-from i2kit.testing.cloud import FakeCloud, dies_after
+from i2kit.testing.cloud import FakeCloud, dies_after, never_ready
 from i2kit.testing.cloud.driver import CloudDriver
 from i2kit.world import Look
 
@@ -74,6 +76,19 @@ def notices_who_dies_young(folder: Path) -> None:
     for workload in ("web", "worker"):
         at.cloud.behave(group_of(new, workload).name, dies_after(2.0))
     assert not at.operator().deploy(new).ok
+
+
+def puts_names_back(folder: Path) -> None:
+    """A name that a bad version has made another one is the old one again after the version was undone."""
+    at = Shop(cloud=FakeCloud(), folder=folder)
+    assert at.operator().deploy(shop("1")).ok
+    (record,) = [one for one in shop("1").resources if isinstance(one, DnsRecord)]
+    changed = (evolve(one, type="CNAME") if isinstance(one, DnsRecord) else one for one in shop("2").resources)
+    new = evolve(shop("2"), resources=tuple(changed))
+    for workload in ("web", "worker"):
+        at.cloud.behave(group_of(new, workload).name, never_ready("its disk is full"))
+    assert at.operator().deploy(new).rolled_back
+    assert record in [one.resource for one in at.cloud.truth().resources], "the name is not what it was"
 
 
 class Spying(CloudDriver):
@@ -183,6 +198,10 @@ FAULTS: dict[str, tuple[Callable[[Path], None], Plant]] = {
     "maxSurge is ignored": (keeps_bounds, method(Strategy, "limits", lambda real, one, size: (real(one, size)[0] + 2, real(one, size)[1]))),
     "maxUnavailable is ignored": (keeps_bounds, method(Strategy, "limits", lambda real, one, size: (real(one, size)[0], size))),
     "balancers are not put back": (comes_back, method(rollouts, "_back", _blind_to_balancers)),
+    "names are not put back": (
+        puts_names_back,
+        method(Stage, "_restorations", lambda real, *args: [one for one in real(*args) if not isinstance(one, DnsRecord)]),
+    ),
     "the old revision is put back too small": (comes_back, method(rollouts, "_back", _one_less)),
     "what earlier runs left stays": (clears_up, method(Rollout, "strays", lambda _real, _rollout: ())),
     "a pause is not kept": (
