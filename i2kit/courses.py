@@ -8,7 +8,7 @@ from attrs import define, evolve, field
 
 from i2kit.plan import Action, Change
 from i2kit.resources import Backend, Balancer, DnsRecord, InstanceGroup, Resource, key
-from i2kit.rollout import WHOLE, GroupSeen, Remove, Resize, Restore, Rollout, Seen, Shift
+from i2kit.steps import WHOLE, GroupSeen, Remove, Resize, Restore, Rollout, Seen, Shift
 from i2kit.world import World
 
 

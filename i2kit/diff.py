@@ -12,8 +12,8 @@ from i2kit.differences import field_differences, pod_differences
 from i2kit.errors import InvalidInput, Problem
 from i2kit.plan import Action, Change, Changes, Observed, ObservedResource, Plan
 from i2kit.resources import Balancer, DnsRecord, Image, InstanceGroup, Mark, Network, Resource, Secret, key
-from i2kit.rollout import Position
 from i2kit.rollouts import rollouts
+from i2kit.steps import Position
 
 # A plan is read by people: what else is different shows in the Pods themselves.
 _MOST_REASONS = 8

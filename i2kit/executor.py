@@ -26,7 +26,8 @@ from i2kit.log import logger
 from i2kit.manifest.workloads import SecretValue
 from i2kit.plan import Change, ChangeOutcome, Changes, GroupHealth, Observed, Outcome, Result
 from i2kit.resources import Image, InstanceGroup, Resource, key
-from i2kit.rollout import Advance, Done, Pause, Position, Remove, Rollout, Undone, Wait, next_step
+from i2kit.rollout import next_step
+from i2kit.steps import Advance, Done, Pause, Position, Remove, Rollout, Undone, Wait
 from i2kit.world import World
 
 POLL_SECONDS = 0.25

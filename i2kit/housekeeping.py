@@ -17,8 +17,8 @@ from i2kit.plan import Change, Changes, Observed, Outcome, Plan
 from i2kit.records import HOUSEKEEPING, Entry, Journal, decode, last_release, superfluous
 from i2kit.registry import Registry
 from i2kit.resources import Balancer, Image, InstanceGroup, Secret, key
-from i2kit.rollout import Position
 from i2kit.stages import connect, target
+from i2kit.steps import Position
 
 RECORD = "Record"
 _ENDS = ("release", "pause", "end")

@@ -27,9 +27,9 @@ from i2kit.records import Entry, Journal, decode, last_release, paused, recent, 
 from i2kit.records import positions as recorded_positions
 from i2kit.registry import Registry
 from i2kit.resources import Image, InstanceGroup, Resource, Secret, key
-from i2kit.rollout import Position
 from i2kit.saved import SavedPlan
 from i2kit.stages import Source, application_of, connect, load, load_for, plan, ready_builder, resolve, target
+from i2kit.steps import Position
 
 
 @frozen(kw_only=True)

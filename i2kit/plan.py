@@ -9,7 +9,7 @@ from attrs import field, frozen
 from i2kit.images.locked import Locked
 from i2kit.manifest.workloads import Notice
 from i2kit.resources import Resource, key
-from i2kit.rollout import Rollout
+from i2kit.steps import Rollout
 from i2kit.strategy import Strategy
 
 Action = Literal["create", "update", "replace", "delete", "no-op"]

@@ -23,7 +23,7 @@ from i2kit import wire
 from i2kit.driver import Driver, Record
 from i2kit.errors import ConflictingRecord, Held, I2kitError, Problem
 from i2kit.plan import Plan
-from i2kit.rollout import Position
+from i2kit.steps import Position
 
 SCHEMA = 1
 LEASE_SECONDS = 120.0

@@ -20,9 +20,9 @@ from i2kit.plan import Changes, Outcome, Plan
 from i2kit.records import Entry, last_release, paused, positions, releases
 from i2kit.registry import Registry
 from i2kit.resources import Image, key
-from i2kit.rollout import Position
 from i2kit.rollouts import workload_of
 from i2kit.stages import connect, target
+from i2kit.steps import Position
 
 _NONE = Workloads(workloads=())
 

@@ -10,7 +10,7 @@ from attrs import evolve
 
 from i2kit.plan import Change, ObservedResource, Plan
 from i2kit.resources import Balancer, InstanceGroup, Resource, key
-from i2kit.rollout import Position, Rollout
+from i2kit.steps import Position, Rollout
 from i2kit.strategy import Strategy
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from i2kit.courses import Course, Stage
 from i2kit.plan import Changes, GroupHealth, Observed
 from i2kit.records import last_release
 from i2kit.resources import InstanceGroup
-from i2kit.rollout import Rollout, Seen, Step, simulate
+from i2kit.rollout import simulate
+from i2kit.steps import Rollout, Seen, Step
 from i2kit.world import Look, World
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from i2kit.manifest.workloads import Notice
     from i2kit.operations import Preview
     from i2kit.plan import Changes
-    from i2kit.rollout import Rollout, Step
+    from i2kit.steps import Rollout, Step
 
 
 def show_preview(session: Session, preview: Preview) -> None:

@@ -8,7 +8,7 @@ from attrs import evolve, field, frozen
 
 from i2kit import rollout as rollouts
 from i2kit.resources import Boot, InstanceGroup, Mark
-from i2kit.rollout import Advance, Done, GroupSeen, Pause, Position, Remove, Resize, Restore, Rollout, Seen, Shift, Undone, Wait
+from i2kit.steps import Advance, Done, GroupSeen, Pause, Position, Remove, Resize, Restore, Rollout, Seen, Shift, Undone, Wait
 from i2kit.strategy import Scaling, Strategy
 
 WEB = "Balancer/web"

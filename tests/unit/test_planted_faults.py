@@ -19,7 +19,7 @@ from i2kit.errors import Held
 from i2kit.plan import Change
 from i2kit.records import Journal, decode
 from i2kit.resources import DnsRecord
-from i2kit.rollout import Pause, Rollout
+from i2kit.steps import Pause, Rollout
 from i2kit.strategy import Amount, Strategy
 from i2kit.testing.cloud import FakeCloud, dies_after, never_ready
 from i2kit.testing.cloud.driver import CloudDriver

@@ -24,7 +24,8 @@ from rolling import (
 )
 
 from i2kit import rollout as rollouts
-from i2kit.rollout import Advance, Done, GroupSeen, Pause, Position, Remove, Resize, Rollout, Seen, Shift, Step, Undone, Wait, next_step
+from i2kit.rollout import next_step
+from i2kit.steps import Advance, Done, GroupSeen, Pause, Position, Remove, Resize, Rollout, Seen, Shift, Step, Undone, Wait
 from i2kit.strategy import Amount, CanaryStep, Scaling, Strategy
 
 AMOUNTS = (*(Amount(value=number) for number in range(4)), *(Amount(value=share, percent=True) for share in (0, 25, 50, 100)))

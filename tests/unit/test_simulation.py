@@ -8,8 +8,8 @@ from cli.sample import BALANCER, CHANGES, GROUP, OBSERVED, OLD, PLAN, SERVING
 from i2kit.operations import Preview
 from i2kit.plan import Changes, Instance, Observed, ObservedResource
 from i2kit.resources import Backend
-from i2kit.rollout import Position, Rollout
 from i2kit.simulation import steps_of
+from i2kit.steps import Position, Rollout
 from i2kit.strategy import Amount, Strategy
 
 (CANARY,) = CHANGES.rollouts

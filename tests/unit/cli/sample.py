@@ -23,7 +23,7 @@ from i2kit.plan import (
 )
 from i2kit.releases import Release, ReleasedWorkload, RolloutStatus
 from i2kit.resources import Backend, Balancer, BalancerPort, Boot, DnsRecord, Image, InstanceGroup, Mark, Network, Secret
-from i2kit.rollout import Position, Rollout
+from i2kit.steps import Position, Rollout
 from i2kit.strategy import CanaryStep, Strategy
 
 
