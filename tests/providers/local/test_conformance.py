@@ -16,7 +16,7 @@ from i2kit.testing.context import SampleContext
 from i2kit_local.driver import LocalDriver
 from i2kit_local.plugin import PROVIDER
 
-from .conftest import BOOT_SECONDS, Hello
+from .conftest import BOOT_SECONDS, Built
 
 pytestmark = [pytest.mark.e2e, pytest.mark.skipif(os.geteuid() != 0, reason="the local region needs root")]
 
@@ -36,7 +36,7 @@ class TestLocal(DriverConformance):
         shutil.rmtree(driver.region.folders.state, ignore_errors=True)
 
     @pytest.fixture
-    def context(self, hello: Hello, tmp_path: Path) -> SampleContext:
+    def context(self, hello: Built, tmp_path: Path) -> SampleContext:
         """Every sample image is the example's: what differs between versions is of no matter to a provider."""
         artefact = next(iter(hello.artefacts.values()))
         return SampleContext(tmp_path, make_artefact=lambda image, _folder: evolve(artefact, format=image.format))
