@@ -129,7 +129,7 @@ def test_a_revision_that_never_becomes_ready_leaves_the_old_one_serving(machine:
     )
     assert broken.count("port: 9\n") == 1
     Path(hello).write_text(broken)
-    text = machine.run("deploy", "-f", hello, code=1)
+    text = machine.run("deploy", "-f", hello, code=3)
     assert "not ready after 15 s" in text
     assert "readiness probe" in text
     assert members(url) == before
