@@ -72,7 +72,8 @@ class _Scene:
 
     @property
     def least_available(self) -> int:
-        return self.size - self.rollout.strategy.limits(self.size)[1]
+        rolling = self.rollout.strategy.type == "rolling-update"
+        return self.size - (self.rollout.strategy.limits(self.size)[1] if rolling else 0)
 
     def group(self, group: InstanceGroup) -> GroupSeen:
         return self.seen.groups.get(group.name, _NOTHING)

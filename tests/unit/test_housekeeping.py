@@ -16,7 +16,7 @@ from i2kit_memory.driver import MemoryDriver
 from i2kit_memory.region import Region
 from runs import ENVIRONMENT, SAMPLES, Run, dead_process, groups, keys, registry_of
 
-from i2kit import executor, housekeeping, records, releases, stages
+from i2kit import executor, housekeeping, operations, records, releases, stages
 from i2kit.driver import Context, Driver
 from i2kit.errors import ExitCode, Held, I2kitError, Interrupted
 from i2kit.events import Cancel
@@ -93,7 +93,7 @@ class World:
         with ExitStack() as stack:
             for module in (housekeeping, releases):
                 stack.enter_context(patch.object(module, "connect", lambda _environment: self._driver))
-            for module in (housekeeping, releases, stages):
+            for module in (housekeeping, operations, releases, stages):
                 stack.enter_context(patch.object(module, "Registry", lambda: registry_of(self.folder)))
             stack.enter_context(patch.object(records, "this_process", lambda: self.holder))
             yield
