@@ -18,7 +18,7 @@ from i2kit.events import Event
 from i2kit.graph import graph
 from i2kit.hookspecs import hookimpl
 from i2kit.housekeeping import Garbage, collect, garbage
-from i2kit.operations import DeployOptions, Preview, apply, deploy, destroy, preview, preview_destroy
+from i2kit.operations import Preview, apply, deploy, destroy, preview, preview_destroy
 from i2kit.releases import (
     Release,
     RolloutStatus,
@@ -30,6 +30,7 @@ from i2kit.releases import (
     rollback,
     rollout_status,
 )
+from i2kit.runs import DeployOptions
 from i2kit.saved import SavedPlan
 from i2kit.stages import (
     BuiltImage,

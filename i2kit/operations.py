@@ -2,52 +2,29 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from typing import TextIO
 
 from attrs import evolve, field, frozen
 
 from i2kit import executor, planner
-from i2kit.capabilities import Capability
-from i2kit.clock import Clock, SystemClock
-from i2kit.diff import Choices, Past
+from i2kit.diff import Choices
 from i2kit.diff import diff as diff_resources
-from i2kit.driver import Artefact, Driver
+from i2kit.driver import Driver
 from i2kit.environment import Environment
-from i2kit.errors import I2kitError, InvalidInput, Problem
+from i2kit.errors import InvalidInput, Problem
 from i2kit.events import Cancel, Event, Report, silent
-from i2kit.images.builder import BuildRequest
 from i2kit.images.locked import Locked
-from i2kit.manifest.workloads import SecretValue, Workload, Workloads
+from i2kit.manifest.workloads import Workload, Workloads
 from i2kit.names import mark_value
 from i2kit.plan import Changes, Observed, Outcome, Plan
-from i2kit.records import Entry, Journal, decode, last_release, paused, recent, standing
-from i2kit.records import positions as recorded_positions
+from i2kit.records import Entry, last_release, paused
 from i2kit.registry import Registry
-from i2kit.resources import Image, InstanceGroup, Resource, Secret, key
+from i2kit.resources import InstanceGroup, Resource, key
+from i2kit.runs import DeployOptions, Run, carry_out, choices_of, claim, never, past_of, read_entries, tools_of
 from i2kit.saved import SavedPlan
 from i2kit.stages import Source, application_of, connect, load, load_for, plan, ready_builder, resolve, target
-from i2kit.steps import Position
-
-
-@frozen(kw_only=True)
-class DeployOptions:
-    """How to deploy.
-
-    `update_base` moves the base to the newest packages; `keep_failed` leaves a group that did not become ready for inspection;
-    `take_over` claims an application whose holder cannot be proven dead; `no_cache` builds every image anew; `prune` removes what is not
-    in the manifests any more; `change_seconds` is the longest that one change may take. `clock` is the time the run goes by.
-    """
-
-    update_base: bool = False
-    keep_failed: bool = False
-    take_over: bool = False
-    no_cache: bool = False
-    prune: bool = False
-    change_seconds: float = 900.0
-    clock: Clock = field(factory=SystemClock)
 
 
 @frozen(kw_only=True)
@@ -110,31 +87,6 @@ def look_ahead(planned: Plan, observed: Observed, entries: Sequence[Entry], envi
     """Compare a plan with what is there and in the records."""
     changes = diff_resources(planned, observed, past_of(entries, options), choices_of(environment, options))
     return Preview(plan=planned, observed=observed, changes=changes, entries=tuple(entries))
-
-
-def read_entries(driver: Driver, application: str) -> tuple[Entry, ...]:
-    """Return what the application's records say about it, the oldest first."""
-    return standing(decode(record) for record in driver.records(mark_value(application)))
-
-
-def past_of(entries: Sequence[Entry], options: DeployOptions, positions: Mapping[str, Position] | None = None) -> Past:
-    """Return what the records add to what is observed; `positions` replace those that they name."""
-    released, newest = last_release(entries), recent(entries, options.clock.now())
-    if positions is None:
-        # Whoever deploys what an abort that died was taking back wants it all the same.
-        positions = {name: evolve(one, aborted=False) for name, one in recorded_positions(entries).items()}
-    return Past(
-        released=released.plan if released else None,
-        positions=positions,
-        recent=newest.plans,
-        unsure=newest.unsure,
-    )
-
-
-def choices_of(environment: Environment, options: DeployOptions) -> Choices:
-    """Return what decides about changes besides the plan and what is seen."""
-    weights = Registry().provider(environment.provider).level(Capability.WEIGHTS).usable
-    return Choices(prune=options.prune, keep_failed=options.keep_failed, weights=weights)
 
 
 def deploy(
@@ -278,27 +230,6 @@ def _named_by(sources: Sequence[Source], stdin: TextIO | None, application: str)
         raise InvalidInput([*error.problems, advice]) from error
 
 
-@frozen(kw_only=True)
-class Run:
-    """What a run that changes something works with."""
-
-    driver: Driver
-    environment: Environment
-    registry: Registry
-    options: DeployOptions
-    report: Report
-    cancel: Cancel
-
-    def journal(self, application: str) -> Journal:
-        """Return the application's records, to be written by this run."""
-        return Journal(self.driver, application, clock=self.options.clock.now)
-
-
-def never() -> threading.Event:
-    """Return what asks nobody to stop."""
-    return threading.Event()
-
-
 def _remove(run: Run, goal: planner.Target) -> Outcome:
     journal = run.journal(goal.application)
     environment, application = goal.environment.name, goal.application
@@ -306,9 +237,9 @@ def _remove(run: Run, goal: planner.Target) -> Outcome:
     if not entries and not _surplus(run.driver, goal, entries, run.options)[1].changes:
         return Outcome(application=application, environment=environment, changes=())
     gone = planner.empty(goal)
-    _claim(journal, gone, run)
+    claim(journal, gone, run)
     observed, changes = _surplus(run.driver, goal, entries, run.options)
-    tools = _tools(run, gone, (), Workloads(workloads=()))
+    tools = tools_of(run, gone, (), Workloads(workloads=()))
     outcome = executor.apply(changes, observed, run.driver, journal, tools, report=run.report, cancel=run.cancel)
     if outcome.ok:
         journal.remove_all()
@@ -345,79 +276,6 @@ def _settled(seen: Preview) -> bool:
     return last is not None and last.fingerprint == seen.plan.fingerprint and all(executor.is_ready(one) for one in changes.changes)
 
 
-def carry_out(
-    run: Run,
-    planned: Plan,
-    workloads: Workloads,
-    *,
-    action: str = "deploy",
-    positions: Mapping[str, Position] | None = None,
-    only: Callable[[Changes], Changes] = lambda changes: changes,
-) -> Outcome:
-    """Claim the application, observe, compare and apply; end the claim by what came of it.
-
-    `action` says in the records how a release came about; `positions` tell where rollouts go on (by default what the records say);
-    `only` may leave out some of the changes.
-    """
-    journal = run.journal(planned.application)
-    entries = journal.read()
-    released = last_release(entries)
-    before = released.plan if released else None
-    _claim(journal, planned, run, action)
-    try:
-        # What was observed before the claim may have changed since; from here on nobody else changes it.
-        observed = run.driver.observe()
-        past = past_of(entries, run.options, positions)
-        changes = only(diff_resources(planned, observed, past, choices_of(run.environment, run.options)))
-        tools = _tools(run, planned, before.resources if before else (), workloads)
-        _refuse_lost_secrets(changes, tools)
-    except I2kitError:
-        journal.withdraw()
-        raise
-    outcome = executor.apply(
-        changes,
-        observed,
-        run.driver,
-        journal,
-        tools,
-        released=before.by_key() if before else {},
-        report=run.report,
-        cancel=run.cancel,
-    )
-    done = [one.key for one in outcome.changes if one.result in ("done", "unchanged")]
-    if not outcome.ok:
-        journal.end(done, "interrupted" if outcome.interrupted else "failed")
-    elif any(one.result == "aborted" for one in outcome.changes):
-        journal.end(done, "aborted")
-    elif outcome.paused:
-        journal.pause(done, next(one.message for one in outcome.changes if one.result == "paused"))
-    else:
-        journal.release(done, action)
-    return outcome
-
-
-def _refuse_lost_secrets(changes: Changes, tools: executor.Tools) -> None:
-    """Refuse to make a Secret whose values nobody has: those of older releases are nowhere but in the cloud."""
-    lost = [one for one in changes.pending if isinstance(one.resource, Secret) and one.action == "create"]
-    problems = [
-        Problem(
-            code="secret-values-gone",
-            message=f"version {one.resource.version} of Secret {one.resource.secret} is gone, and its values are in no record",
-            hint="deploy the manifests that have them",
-        )
-        for one in lost
-        if isinstance(one.resource, Secret) and one.resource.name not in tools.secrets
-    ]
-    if problems:
-        raise InvalidInput(problems)
-
-
-def _claim(journal: Journal, planned: Plan, run: Run, action: str = "") -> None:
-    line = journal.claim(planned, take_over=run.options.take_over, action=action)
-    if line:
-        run.report(Event(kind="taken-over", message=line))
-
-
 def _surplus(driver: Driver, goal: planner.Target, entries: Sequence[Entry], options: DeployOptions) -> tuple[Observed, Changes]:
     """Return the deletes that remove the application; what other applications' records name of what all share stays."""
     own = goal.application
@@ -431,34 +289,3 @@ def _surplus(driver: Driver, goal: planner.Target, entries: Sequence[Entry], opt
     }
     observed = driver.observe()
     return observed, diff_resources(planner.empty(goal), observed, past_of(entries, options), Choices(kept=frozenset(kept)))
-
-
-def _tools(run: Run, planned: Plan, released: Sequence[Resource], workloads: Workloads) -> executor.Tools:
-    images = {one.name: one for one in (*released, *planned.resources) if isinstance(one, Image)}
-
-    def build_one(image: Image, progress: Callable[[str], None]) -> Artefact:
-        request = BuildRequest(image=image, no_cache=run.options.no_cache, progress=progress)
-        artefact = run.registry.builder(image.builder).build(request)
-        run.registry.after_build(image, artefact)
-        return artefact
-
-    return executor.Tools(
-        build=build_one,
-        images=images,
-        secrets=secret_values(planned, workloads),
-        before=run.registry.before_change,
-        after=run.registry.after_change,
-        change_seconds=run.options.change_seconds,
-        concurrency=run.registry.provider(run.environment.provider).calls.concurrency,
-        clock=run.options.clock,
-    )
-
-
-def secret_values(planned: Plan, workloads: Workloads) -> dict[str, Mapping[str, SecretValue]]:
-    """Return the values of the plan's `Secret` resources, by their names."""
-    values = {(mark_value(secret.namespace), secret.name): secret.data for secret in workloads.secrets}
-    return {
-        one.name: values[one.mark.namespace, one.secret]
-        for one in planned.resources
-        if isinstance(one, Secret) and (one.mark.namespace, one.secret) in values
-    }

@@ -15,12 +15,13 @@ from i2kit.errors import InvalidInput, Problem
 from i2kit.events import Cancel, Event, Report, silent
 from i2kit.manifest.workloads import Workloads
 from i2kit.names import mark_value
-from i2kit.operations import DeployOptions, Preview, Run, carry_out, look_ahead, never, read_entries
+from i2kit.operations import Preview, look_ahead
 from i2kit.plan import Changes, Outcome, Plan
 from i2kit.records import Entry, last_release, paused, positions, releases
 from i2kit.registry import Registry
 from i2kit.resources import Image, key
 from i2kit.rollouts import workload_of
+from i2kit.runs import DeployOptions, Run, carry_out, never, read_entries
 from i2kit.stages import connect, target
 from i2kit.steps import Position
 

@@ -14,16 +14,17 @@ from attrs import evolve, field, frozen
 from runs import WORKLOADS
 
 from i2kit import housekeeping, operations, records, releases, stages
+from i2kit import runs as i2kit_runs
 from i2kit.calls import limited
 from i2kit.driver import Driver, Provider
 from i2kit.environment import Environment
 from i2kit.events import Cancel, Report, silent
 from i2kit.housekeeping import Garbage
 from i2kit.images.builder import Builder
-from i2kit.operations import DeployOptions
 from i2kit.plan import Outcome, Plan
 from i2kit.records import Holder, this_process
 from i2kit.registry import Registry
+from i2kit.runs import DeployOptions
 from i2kit.testing.cloud import FakeCloud
 from i2kit.testing.context import sample_artefact
 from i2kit.testing.samples import Samples
@@ -156,7 +157,8 @@ class _Patches:
         with self._lock:
             self._holders += 1
             if self._holders == 1:
-                self._stack.enter_context(patch.object(stages, "Registry", _registry))
+                for module in (stages, i2kit_runs):
+                    self._stack.enter_context(patch.object(module, "Registry", _registry))
                 for module in (operations, releases, housekeeping):
                     self._stack.enter_context(patch.object(module, "Registry", _registry))
                     self._stack.enter_context(patch.object(module, "connect", _connect))

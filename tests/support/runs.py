@@ -15,16 +15,17 @@ from i2kit_memory.plugin import PROVIDER
 from i2kit_memory.region import Region
 
 from i2kit import operations, records, stages
+from i2kit import runs as i2kit_runs
 from i2kit.driver import Driver, Provider
 from i2kit.environment import Environment
 from i2kit.events import Cancel, Report, silent
 from i2kit.images.builder import Builder
 from i2kit.manifest.workloads import SecretData, SecretValue, Workloads
-from i2kit.operations import DeployOptions
 from i2kit.plan import Observed, Outcome, Plan
 from i2kit.records import Holder, this_process
 from i2kit.registry import Registry
 from i2kit.resources import InstanceGroup, key
+from i2kit.runs import DeployOptions
 from i2kit.testing.context import sample_artefact
 from i2kit.testing.samples import Samples
 
@@ -92,6 +93,7 @@ class Run:
         registry = registry_of(self.folder)
         with (
             patch.object(operations, "Registry", lambda: registry),
+            patch.object(i2kit_runs, "Registry", lambda: registry),
             patch.object(stages, "Registry", lambda: registry),
             patch.object(operations, "connect", lambda _environment: self.driver),
             patch.object(records, "this_process", lambda: self.holder),

@@ -18,10 +18,10 @@ from i2kit.driver import Context, LogLine
 from i2kit.errors import ExitCode, Held, Interrupted, InvalidInput, ProviderError
 from i2kit.events import Event
 from i2kit.hookspecs import hookimpl
-from i2kit.operations import DeployOptions
 from i2kit.plan import Change, GroupHealth, Outcome, Plan
 from i2kit.records import Journal, decode, this_process
 from i2kit.resources import Balancer, InstanceGroup, Resource, key
+from i2kit.runs import DeployOptions
 from i2kit.testing.kill_points import KillPoints
 
 
