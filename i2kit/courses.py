@@ -8,6 +8,7 @@ from attrs import define, evolve, field
 
 from i2kit.plan import Action, Change
 from i2kit.resources import Backend, Balancer, DnsRecord, InstanceGroup, Resource, key
+from i2kit.rollouts import alike
 from i2kit.steps import WHOLE, GroupSeen, Remove, Resize, Restore, Rollout, Seen, Shift
 from i2kit.world import World
 
@@ -107,7 +108,7 @@ class Stage:
             for group, weight in own.items():
                 merged[group] = max(merged.get(group, 0), weight)
             planned = self.changes[name].resource
-            unsettled |= name in self.world.broken or not isinstance(planned, Balancer) or not _alike(balancer, planned)
+            unsettled |= name in self.world.broken or not isinstance(planned, Balancer) or not alike(balancer, planned)
         return merged, unsettled or any(own != merged for own in each)
 
     def _own(self, balancer: Balancer, workload: str) -> dict[str, int]:
@@ -178,7 +179,11 @@ class Stage:
         stable, workload = course.rollout.stable, course.rollout.workload
         if stable is None:
             return []
-        released = [one for one in self.released.values() if isinstance(one, Balancer) and self._stands_before(one, stable)]
+        released = [
+            one
+            for one in self.released.values()
+            if isinstance(one, Balancer) and stable.name in {backend.group for backend in one.backends}
+        ]
         names = {balancer.name for balancer in released}
         targets = {key(one): one for one in released}
         for name in course.rollout.balancers:
@@ -199,14 +204,6 @@ class Stage:
             if isinstance(record, DnsRecord) and record.balancer in names and self.world.resources.get(key(record)) != record:
                 found.append(record)
         return found
-
-    def _stands_before(self, balancer: Balancer, group: InstanceGroup) -> bool:
-        return group.name in {backend.group for backend in balancer.backends}
-
-
-def _alike(there: Balancer, planned: Balancer) -> bool:
-    """Whether a balancer is as planned but for the groups behind it."""
-    return evolve(there, backends=(), mark=planned.mark) == evolve(planned, backends=())
 
 
 def _ordered(weights: Mapping[str, int], planned: Balancer) -> tuple[Backend, ...]:

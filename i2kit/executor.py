@@ -9,25 +9,26 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from functools import partial
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any
 
-from attrs import define, evolve, field, frozen
+from attrs import evolve
 
-from i2kit.clock import Clock, SystemClock
 from i2kit.courses import Course, Stage
-from i2kit.driver import Artefact, Driver
-from i2kit.errors import I2kitError, Interrupted, ProviderError
+from i2kit.driver import Driver
+from i2kit.endings import ending_of
+from i2kit.errors import I2kitError
 from i2kit.events import Cancel, Event, Report
 from i2kit.log import logger
-from i2kit.manifest.workloads import SecretValue
 from i2kit.plan import Change, ChangeOutcome, Changes, GroupHealth, Observed, Outcome, Result
-from i2kit.resources import Image, InstanceGroup, Resource, key
+from i2kit.resources import Resource, key
 from i2kit.rollout import next_step
-from i2kit.steps import Advance, Done, Pause, Position, Remove, Rollout, Undone, Wait
+from i2kit.steps import Advance, Done, Pause, Remove, Rollout, Undone, Wait
+from i2kit.tools import ChangeContext, Diary, Tools
+from i2kit.underway import Call, UnderWay
 from i2kit.world import World
 
 POLL_SECONDS = 0.25
@@ -35,129 +36,6 @@ LOOK_SECONDS = 0.5
 LOG_LINES = 20
 # More than a rollout can stand on in one turn.
 _ADVANCES = 100
-
-
-class Diary(Protocol):
-    """Where a run writes down what it does, under its claim (`i2kit.records.Journal`); raises `Held` once another run has taken over."""
-
-    def step(self, done: Sequence[str], doing: Sequence[str], positions: Mapping[str, Position] | None = None) -> None:
-        """Write down what is done, where rollouts stand and what comes next, before it comes."""
-        ...
-
-    def lapses(self) -> bool:
-        """Whether it is time to write something, so that the claim holds."""
-        ...
-
-
-@frozen(kw_only=True)
-class Tools:
-    """What the executor works with: where images are built, where secrets come from, who watches the changes.
-
-    `secrets` are the values by `Secret` resource name; `before` may refuse a change by raising, `after` hears what became of it.
-    `change_seconds` is the longest that a driver may take over one change, `concurrency` how many it makes at once.
-    """
-
-    build: Callable[[Image, Callable[[str], None]], Artefact]
-    images: Mapping[str, Image]
-    secrets: Mapping[str, Mapping[str, SecretValue]]
-    before: Callable[[Change], None] = lambda _change: None
-    after: Callable[[Change, ChangeOutcome], None] = lambda _change, _outcome: None
-    change_seconds: float = 900.0
-    concurrency: int = 8
-    clock: Clock = field(factory=SystemClock)
-
-
-@frozen(kw_only=True)
-class _Context:
-    """What a driver gets with a change (`i2kit.driver.Context`)."""
-
-    change: Change
-    tools: Tools
-    report: Report
-    cancel: Cancel
-    abandoned: Cancel
-    deadline: float
-
-    def secret(self, name: str) -> Mapping[str, SecretValue]:
-        if name not in self.tools.secrets:
-            raise I2kitError.of("no-such-secret", f"the values of Secret {name} are not part of this run")
-        return self.tools.secrets[name]
-
-    def artefact(self, name: str) -> Artefact:
-        if name not in self.tools.images:
-            raise I2kitError.of("no-such-image", f"image {name} is not part of this run")
-        return self.tools.build(self.tools.images[name], self.progress)
-
-    def progress(self, message: str) -> None:
-        self.report(Event(kind="progress", key=self.change.key, message=message))
-
-    def check(self) -> None:
-        if self.cancel.is_set() or self.abandoned.is_set():
-            raise Interrupted.of("interrupted", f"{self.change.action} {self.change.key} was interrupted")
-        if time.monotonic() > self.deadline:
-            raise ProviderError.of(
-                "change-timeout",
-                f"{self.change.action} {self.change.key} took longer than {self.tools.change_seconds:.0f} s",
-                hint="run the same command again to go on from here",
-            )
-
-
-_Call = tuple[tuple[str, ...], Callable[[], Any], Callable[[Any], None]]
-"""Keys of what a call is about, the call, and what is done with its answer."""
-
-
-@define(kw_only=True)
-class _Run:
-    """The state of one run; only the loop touches it.
-
-    `waiting` are changes that are made as they are; those that belong to rollouts are made by their `courses`. `running` maps what is
-    under way to the keys that it is about and to what is done with its answer.
-    """
-
-    stage: Stage
-    waiting: dict[str, Change]
-    courses: dict[str, Course]
-    running: dict[Future[Any], tuple[tuple[str, ...], Callable[[Any], None]]] = field(factory=dict)
-    looks: dict[Future[GroupHealth], tuple[str, int]] = field(factory=dict)
-    looked: dict[str, tuple[int, float]] = field(factory=dict)
-    applied: set[str] = field(factory=set)
-    ready: set[str] = field(factory=set)
-    outcomes: dict[str, ChangeOutcome] = field(factory=dict)
-    moved: bool = False
-    chosen: list[_Call] = field(factory=list)
-    writing: Future[None] | None = None
-
-    @property
-    def changes(self) -> Mapping[str, Change]:
-        return self.stage.changes
-
-    @property
-    def world(self) -> World:
-        return self.stage.world
-
-    @property
-    def busy(self) -> bool:
-        return bool(self.waiting or self.under_way or not all(course.over for course in self.courses.values()))
-
-    @property
-    def under_way(self) -> bool:
-        return bool(self.running or self.writing)
-
-    @property
-    def doing(self) -> list[str]:
-        """The keys of what is under way or about to be."""
-        about = [*(keys for keys, _ in self.running.values()), *(keys for keys, _, _ in self.chosen)]
-        return sorted({name for keys in about for name in keys})
-
-    @property
-    def positions(self) -> dict[str, Position]:
-        """Where rollouts stand that are not at their end, or pause."""
-        return {name: course.rollout.position for name, course in self.courses.items() if not course.over or course.paused}
-
-    def stopped(self, name: str) -> ChangeOutcome | None:
-        """Return the outcome of a change because of which others cannot be made."""
-        outcome = self.outcomes.get(name)
-        return outcome if outcome and outcome.result in ("failed", "skipped", "paused", "aborted") else None
 
 
 def apply(
@@ -177,25 +55,6 @@ def apply(
     Raises `Held` when another run takes the application over.
     """
     return _Executor(driver, journal, tools, report, cancel).run(changes, observed, released)
-
-
-def is_ready(change: Change) -> bool:
-    """Whether nothing is to be done for `change` and, if it is a group that is awaited, all its members were seen ready."""
-    if change.action != "no-op" or not change.awaited or not isinstance(change.resource, InstanceGroup):
-        return change.action == "no-op"
-    seen = change.observed
-    return seen is not None and sum(one.ready for one in seen.instances) >= getattr(seen.resource, "replicas", 0)
-
-
-def unchanged(changes: Changes) -> Outcome:
-    """Return the outcome of a run that found nothing to do."""
-    return Outcome(
-        application=changes.application,
-        environment=changes.environment,
-        changes=tuple(
-            ChangeOutcome(key=change.key, action=change.action, result="unchanged", message=change.reason) for change in changes.changes
-        ),
-    )
 
 
 class _Executor:
@@ -226,12 +85,12 @@ class _Executor:
             self._writer.shutdown(wait=True, cancel_futures=True)
         return self._outcome(run, changes)
 
-    def _begin(self, changes: Changes, observed: Observed, released: Mapping[str, Resource]) -> _Run:
+    def _begin(self, changes: Changes, observed: Observed, released: Mapping[str, Resource]) -> UnderWay:
         by_key = {change.key: change for change in changes.changes}
         now = self._clock.now()
         courses = {one.workload: Course(rollout=one, progressed=now) for one in changes.rollouts if not _arrived(by_key, one)}
         driven = {name for course in courses.values() for name in course.keys}
-        run = _Run(
+        run = UnderWay(
             stage=Stage.of(by_key, released, World.of(observed, changes.changes), changes.rollouts),
             waiting={change.key: change for change in changes.pending if change.key not in driven},
             courses=courses,
@@ -243,7 +102,7 @@ class _Executor:
                 run.outcomes[change.key] = ChangeOutcome(key=change.key, action="no-op", result="unchanged", message=change.reason)
         return run
 
-    def _turn(self, run: _Run) -> None:
+    def _turn(self, run: UnderWay) -> None:
         if not self._cancel.is_set():
             self._skip_dependents(run)
         if run.writing is None:
@@ -258,7 +117,7 @@ class _Executor:
         self._begin_chosen(run)
         self._collect(run)
 
-    def _start(self, run: _Run) -> None:
+    def _start(self, run: UnderWay) -> None:
         """Choose whatever can be begun. It begins once the records name it, and they are written while the rest goes on."""
         if not self._cancel.is_set():
             run.chosen = self._choices(run)
@@ -270,8 +129,8 @@ class _Executor:
         run.moved = False
         run.writing = self._writer.submit(self._journal.step, sorted(run.applied), run.doing, run.positions)
 
-    def _choices(self, run: _Run) -> list[_Call]:
-        begun: list[_Call] = []
+    def _choices(self, run: UnderWay) -> list[Call]:
+        begun: list[Call] = []
         for change in list(run.waiting.values()):
             if all(one in run.applied for one in change.needs) and all(gate in run.ready for gate in change.gates):
                 del run.waiting[change.key]
@@ -284,7 +143,7 @@ class _Executor:
                 begun.append(step)
         return begun
 
-    def _begin_chosen(self, run: _Run) -> None:
+    def _begin_chosen(self, run: UnderWay) -> None:
         """Begin what the records name by now; raise what writing them raised."""
         if run.writing is None or not run.writing.done():
             return
@@ -294,7 +153,7 @@ class _Executor:
             for keys, call, answer in chosen:
                 run.running[self._pool.submit(call)] = (keys, answer)
 
-    def _step(self, run: _Run, course: Course, taken: set[str]) -> _Call | None:
+    def _step(self, run: UnderWay, course: Course, taken: set[str]) -> Call | None:
         """Ask a rollout what comes next; return what is to be called for it, if anything is."""
         change, now = run.changes[key(course.rollout.new)], self._clock.now()
         if not all(one in run.applied for one in change.needs) or (not course.news and now - course.asked < POLL_SECONDS):
@@ -328,7 +187,7 @@ class _Executor:
                     return (keys, partial(self._apply_in_turn, changes), partial(self._moved, run, course, action))
         return None
 
-    def _give_up(self, run: _Run, course: Course, reason: str) -> _Call | None:
+    def _give_up(self, run: UnderWay, course: Course, reason: str) -> Call | None:
         """Turn a rollout back; the failed group's last lines are kept before it goes."""
         course.failure, course.rollout = reason, course.rollout.give_up(reason)
         course.progressed = self._clock.now()
@@ -346,7 +205,7 @@ class _Executor:
     def _apply_one(self, change: Change) -> ChangeOutcome:
         start = time.monotonic()
         self._report(Event(kind="change-started", key=change.key, message=f"{change.action}: {change.reason}"))
-        context = _Context(
+        context = ChangeContext(
             change=change,
             tools=self._tools,
             report=self._report,
@@ -372,7 +231,7 @@ class _Executor:
                 break
         return done
 
-    def _applied(self, run: _Run, change: Change, outcome: ChangeOutcome) -> None:
+    def _applied(self, run: UnderWay, change: Change, outcome: ChangeOutcome) -> None:
         """Take the answer to a change that belongs to no rollout."""
         if outcome.result == "done":
             run.world.applied(change)
@@ -380,7 +239,7 @@ class _Executor:
             run.ready.add(change.key)
         self._finish(run, outcome)
 
-    def _moved(self, run: _Run, course: Course, action: Any, tried: list[tuple[Change, ChangeOutcome]]) -> None:
+    def _moved(self, run: UnderWay, course: Course, action: Any, tried: list[tuple[Change, ChangeOutcome]]) -> None:
         """Take the answer to a step of a rollout."""
         course.busy, course.news = False, True
         course.progressed = self._clock.now()
@@ -398,7 +257,7 @@ class _Executor:
             run.applied.add(key(action.group))
             self._finish(run, tried[-1][1])
 
-    def _stumble(self, run: _Run, course: Course, action: Any, change: Change, outcome: ChangeOutcome) -> None:
+    def _stumble(self, run: UnderWay, course: Course, action: Any, change: Change, outcome: ChangeOutcome) -> None:
         """A step of a rollout failed: it is undone, unless it has arrived already, or was on its way back."""
         if self._cancel.is_set():
             course.failure = outcome.message
@@ -416,7 +275,7 @@ class _Executor:
             course.busy = True
             run.running[self._pool.submit(step[1])] = (step[0], step[2])
 
-    def _look(self, run: _Run) -> None:
+    def _look(self, run: UnderWay) -> None:
         """Look at every group that a rollout goes by, each at most every `LOOK_SECONDS`."""
         now = self._clock.now()
         under_way = {name for name, _ in run.looks.values()}
@@ -434,7 +293,7 @@ class _Executor:
                     run.looked[name] = (look.version, now)
                     run.looks[self._watchers.submit(self._driver.health, name)] = (name, look.version)
 
-    def _collect(self, run: _Run) -> None:
+    def _collect(self, run: UnderWay) -> None:
         for future in [future for future in run.running if future.done()]:
             _, answer = run.running.pop(future)
             answer(future.result())
@@ -448,9 +307,9 @@ class _Executor:
                 continue
             self._saw(run, name, health, version)
 
-    def _saw(self, run: _Run, name: str, health: GroupHealth, version: int) -> None:
-        course = next((one for one in run.courses.values() if name in one.groups), None)
-        if course is None or course.over or run.world.group(name) is None:
+    def _saw(self, run: UnderWay, name: str, health: GroupHealth, version: int) -> None:
+        course = run.courses[run.stage.owners[name]]
+        if course.over or run.world.group(name) is None:
             return
         now, before = self._clock.now(), run.world.look(name)
         look = run.world.looks[name] = before.seen(health, now, version)
@@ -465,7 +324,7 @@ class _Executor:
         if look.best > before.best or before.last is None:
             self._report(Event(kind="progress", key=f"InstanceGroup/{name}", message=look.shortfall(course.rollout.size)))
 
-    def _arrive(self, run: _Run, course: Course, end: Done | Undone) -> None:
+    def _arrive(self, run: UnderWay, course: Course, end: Done | Undone) -> None:
         """End a rollout: give each of its changes its outcome."""
         course.over = run.moved = True
         rollout = course.rollout
@@ -484,45 +343,32 @@ class _Executor:
                 touched = any(each in one.touched for one in run.courses.values())
                 self._close(run, each, "done" if touched else "unchanged", seconds=self._since(course))
 
-    def _undone(self, run: _Run, course: Course, end: Undone) -> None:
-        rollout, stable = course.rollout, course.rollout.stable
-        name = key(rollout.new)
-        kept = rollout.new.name if run.world.group(rollout.new.name) and (stable is None or stable.name != rollout.new.name) else ""
-        back = stable is not None and (stable.name != rollout.new.name or stable.replicas != rollout.new.replicas)
-        told = [
-            course.failure or rollout.position.undo,
-            f"{stable.name} serves again" if back and stable and not end.problem else "",
-            "the group was removed" if stable is None and not kept else "",
-            f"{kept} is kept to be looked at" if kept else "",
-            end.problem,
-        ]
-        message = "; ".join(one for one in told if one)
-        result: Result = "aborted" if rollout.position.aborted and not end.problem else "failed"
-        rolled_back = result == "failed" and back and not end.problem
+    def _undone(self, run: UnderWay, course: Course, end: Undone) -> None:
+        name = key(course.rollout.new)
+        ending = ending_of(course, end, there=run.world.group(course.rollout.new.name) is not None)
         run.applied.discard(name)
         outcome = ChangeOutcome(
             key=name,
             action=run.changes[name].action,
-            result=result,
-            message=message,
+            result=ending.result,
+            message=ending.message,
             seconds=self._since(course),
             log=course.log,
-            rolled_back=rolled_back,
+            rolled_back=ending.rolled_back,
         )
         self._finish(run, outcome)
-        rest: Result = "aborted" if result == "aborted" else "skipped"
         for each in course.keys:
             if each not in run.outcomes:
                 run.applied.discard(each)
-                self._close(run, each, rest, f"{name} {'was aborted' if result == 'aborted' else 'failed'}")
+                self._skip(run, each, outcome)
 
-    def _pause(self, run: _Run, course: Course, reason: str) -> None:
+    def _pause(self, run: UnderWay, course: Course, reason: str) -> None:
         course.over = course.paused = run.moved = True
         for name in course.keys:
             if name not in run.outcomes:
                 self._close(run, name, "paused", reason, seconds=self._since(course))
 
-    def _close(self, run: _Run, name: str, result: Result, message: str = "", seconds: float = 0.0) -> None:
+    def _close(self, run: UnderWay, name: str, result: Result, message: str = "", seconds: float = 0.0) -> None:
         if name in run.outcomes or name not in run.changes:
             return
         change = run.changes[name]
@@ -540,7 +386,7 @@ class _Executor:
             return (f"no log: {error}",)
         return tuple(lines)
 
-    def _skip_dependents(self, run: _Run) -> None:
+    def _skip_dependents(self, run: UnderWay) -> None:
         """What needs something that will not be there is not tried."""
         progress = True
         while progress:
@@ -557,13 +403,13 @@ class _Executor:
                     for name in course.keys:
                         self._skip(run, name, stopped)
 
-    def _skip(self, run: _Run, name: str, cause: ChangeOutcome) -> None:
+    def _skip(self, run: UnderWay, name: str, cause: ChangeOutcome) -> None:
         if cause.result in ("paused", "aborted"):
-            self._close(run, name, cause.result, f"{cause.key} is {cause.result}")
+            self._close(run, name, cause.result, f"{cause.key} {'waits' if cause.result == 'paused' else 'was aborted'}")
         else:
             self._close(run, name, "skipped", f"{cause.key} failed")
 
-    def _finish(self, run: _Run, outcome: ChangeOutcome) -> None:
+    def _finish(self, run: UnderWay, outcome: ChangeOutcome) -> None:
         run.outcomes[outcome.key] = outcome
         logger("i2kit.executor").info(
             "change-finished", key=outcome.key, action=outcome.action, result=outcome.result, seconds=round(outcome.seconds, 3)
@@ -579,7 +425,7 @@ class _Executor:
     def _since(self, course: Course) -> float:
         return self._clock.now() - course.started if course.started is not None else 0.0
 
-    def _outcome(self, run: _Run, changes: Changes) -> Outcome:
+    def _outcome(self, run: UnderWay, changes: Changes) -> Outcome:
         """Put the outcomes into the order of the changes; what a cancelled run did not get to is skipped."""
         interrupted = self._cancel.is_set() and run.busy
         for change in changes.changes:
@@ -598,7 +444,7 @@ class _Executor:
 def _arrived(changes: Mapping[str, Change], rollout: Rollout) -> bool:
     """Whether a rollout has nothing to do and nothing to wait for."""
     moving = [changes[name] for name in rollout.balancers]
-    return is_ready(changes[key(rollout.new)]) and not rollout.olds and not rollout.undoing and all(one.action == "no-op" for one in moving)
+    return changes[key(rollout.new)].is_ready and not rollout.olds and not rollout.undoing and all(one.action == "no-op" for one in moving)
 
 
 def _failure(change: Change, message: str, seconds: float) -> ChangeOutcome:

@@ -19,6 +19,7 @@ from i2kit.resources import Balancer, Image, InstanceGroup, Secret, key
 from i2kit.runs import DeployOptions, Run, never
 from i2kit.stages import connect, target
 from i2kit.steps import Position
+from i2kit.tools import Tools
 
 RECORD = "Record"
 _ENDS = ("release", "pause", "end")
@@ -42,7 +43,7 @@ class Garbage:
         return f"{self.kind}/{self.name}"
 
 
-def garbage(environment: Environment, *, options: DeployOptions = DeployOptions()) -> tuple[Garbage, ...]:
+def garbage(environment: Environment) -> tuple[Garbage, ...]:
     """Return what `collect` would remove, and remove nothing. While a deploy is under way, what it needs is not among it.
 
     Raises `I2kitError` when a record cannot be read: what it names may be needed.
@@ -184,11 +185,11 @@ def _deletes(environment: str, found: Iterable[Garbage], observed: Observed) -> 
     return Changes(environment=environment, application="", changes=changes)
 
 
-def _tools(run: Run) -> executor.Tools:
+def _tools(run: Run) -> Tools:
     def build(image: Image, progress: Callable[[str], None]) -> Artefact:
         raise I2kitError.of("no-such-image", f"image {image.name} is not part of this run")
 
-    return executor.Tools(
+    return Tools(
         build=build,
         images={},
         secrets={},

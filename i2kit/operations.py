@@ -126,7 +126,7 @@ def deploy(
         registry = Registry()
         registry.after_plan(seen.plan, seen.changes)
         if _settled(seen):
-            return executor.unchanged(seen.changes)
+            return Outcome.unchanged(seen.changes)
         pause = paused(seen.entries)
         if pause and pause.plan and pause.plan.fingerprint != seen.plan.fingerprint:
             report(Event(kind="notice", message="the rollout that was paused is given up: the manifests ask for something else"))
@@ -273,7 +273,7 @@ def _settled(seen: Preview) -> bool:
     if changes.pending or not entries or entries[-1].kind != "release":
         return False
     last = entries[-1].plan
-    return last is not None and last.fingerprint == seen.plan.fingerprint and all(executor.is_ready(one) for one in changes.changes)
+    return last is not None and last.fingerprint == seen.plan.fingerprint and all(one.is_ready for one in changes.changes)
 
 
 def _surplus(driver: Driver, goal: planner.Target, entries: Sequence[Entry], options: DeployOptions) -> tuple[Observed, Changes]:

@@ -8,7 +8,7 @@ from attrs import field, frozen
 
 from i2kit.images.locked import Locked
 from i2kit.manifest.workloads import Notice
-from i2kit.resources import Resource, key
+from i2kit.resources import InstanceGroup, Resource, key
 from i2kit.steps import Rollout
 from i2kit.strategy import Strategy
 
@@ -102,6 +102,14 @@ class Change:
         """The key of the resource that changes."""
         return key(self.resource)
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether nothing is to be done and, if it is a group that is awaited, all its members were seen ready."""
+        if self.action != "no-op" or not self.awaited or not isinstance(self.resource, InstanceGroup):
+            return self.action == "no-op"
+        seen = self.observed
+        return seen is not None and sum(one.ready for one in seen.instances) >= getattr(seen.resource, "replicas", 0)
+
 
 @frozen(kw_only=True)
 class Changes:
@@ -156,6 +164,12 @@ class Outcome:
     environment: str
     changes: tuple[ChangeOutcome, ...]
     interrupted: bool = False
+
+    @classmethod
+    def unchanged(cls, changes: Changes) -> Outcome:
+        """Return the outcome of a run that found nothing to do."""
+        nothing = (ChangeOutcome(key=one.key, action=one.action, result="unchanged", message=one.reason) for one in changes.changes)
+        return cls(application=changes.application, environment=changes.environment, changes=tuple(nothing))
 
     @property
     def ok(self) -> bool:

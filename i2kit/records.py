@@ -202,7 +202,7 @@ def recent(entries: Sequence[Entry], now: float) -> Recent:
 
 
 class Journal:
-    """An application's records as one run writes them. Not thread-safe: the executor's main loop alone appends."""
+    """An application's records as one run writes them. Not thread-safe: whoever appends waits until the last one is written."""
 
     def __init__(
         self,

@@ -108,9 +108,12 @@ def _size(group: InstanceGroup, live: int | None) -> int:
     return max(group.scaling.minimum, min(group.scaling.maximum, live if live is not None else group.replicas))
 
 
+def alike(there: Balancer, planned: Balancer) -> bool:
+    """Whether a balancer is as planned but for the groups behind it."""
+    return evolve(there, backends=(), mark=planned.mark) == evolve(planned, backends=())
+
+
 def _changed(change: Change) -> bool:
     """Whether the balancer itself changes, and not only the groups behind it."""
-    before = change.observed.resource if change.observed else None
-    if not isinstance(before, Balancer) or not isinstance(change.resource, Balancer):
-        return False
-    return evolve(before, backends=change.resource.backends, mark=change.resource.mark) != change.resource
+    before, planned = change.observed.resource if change.observed else None, change.resource
+    return isinstance(before, Balancer) and isinstance(planned, Balancer) and not alike(before, planned)

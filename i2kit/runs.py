@@ -24,6 +24,7 @@ from i2kit.records import positions as recorded_positions
 from i2kit.registry import Registry
 from i2kit.resources import Image, Resource, Secret
 from i2kit.steps import Position
+from i2kit.tools import Tools
 
 
 @frozen(kw_only=True)
@@ -116,7 +117,7 @@ def carry_out(
     return outcome
 
 
-def _refuse_lost_secrets(changes: Changes, tools: executor.Tools) -> None:
+def _refuse_lost_secrets(changes: Changes, tools: Tools) -> None:
     """Refuse to make a Secret whose values nobody has: those of older releases are nowhere but in the cloud."""
     lost = [one for one in changes.pending if isinstance(one.resource, Secret) and one.action == "create"]
     problems = [
@@ -164,7 +165,7 @@ def choices_of(environment: Environment, options: DeployOptions) -> Choices:
     return Choices(prune=options.prune, keep_failed=options.keep_failed, weights=weights)
 
 
-def tools_of(run: Run, planned: Plan, released: Sequence[Resource], workloads: Workloads) -> executor.Tools:
+def tools_of(run: Run, planned: Plan, released: Sequence[Resource], workloads: Workloads) -> Tools:
     """Return what the executor works with; what `released` has may have to be built again."""
     images = {one.name: one for one in (*released, *planned.resources) if isinstance(one, Image)}
 
@@ -174,7 +175,7 @@ def tools_of(run: Run, planned: Plan, released: Sequence[Resource], workloads: W
         run.registry.after_build(image, artefact)
         return artefact
 
-    return executor.Tools(
+    return Tools(
         build=build_one,
         images=images,
         secrets=secret_values(planned, workloads),

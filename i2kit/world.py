@@ -44,10 +44,6 @@ class Look:
             return 0
         return min(self.ready, sum(now - since >= seconds for since in self.since.values()))
 
-    def next_available(self, seconds: int, now: float) -> float | None:
-        """When the next member has been ready for so many seconds."""
-        return min((since + seconds for since in self.since.values() if since + seconds > now), default=None)
-
     def shortfall(self, size: int) -> str:
         """Say how far the group got."""
         ready = self.last.ready if self.last else 0

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 def gc(session: Session) -> ExitCode:
     """Show what nothing needs any more; with ``--yes``, remove it."""
     arguments, environment = session.arguments, session.environment
-    options = session.api.DeployOptions(take_over=arguments.take_over)
     found: tuple[Garbage, ...]
     if arguments.yes:
+        options = session.api.DeployOptions(take_over=arguments.take_over)
         with session.progress() as report:
             found = session.api.collect(environment, options=options, report=report, cancel=session.cancel)
     else:
-        found = session.api.garbage(environment, options=options)
+        found = session.api.garbage(environment)
     if arguments.output != "table":
         session.output.document([to_data(one) for one in found], arguments.output)
     else:

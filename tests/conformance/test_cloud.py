@@ -15,7 +15,10 @@ from i2kit.testing.conformance import DriverConformance
 
 
 class Patient:
-    """A driver whose calls are made again when they fail in a way that passes, as the executor does."""
+    """A driver whose calls are made again when they fail in a way that passes.
+
+    Not `i2kit.calls.Calls`, which takes a record of the same body for its own: the suite appends the same one twice.
+    """
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver

@@ -24,6 +24,7 @@ from i2kit.testing.bench import Bench
 from i2kit.testing.cloud import FakeClock, FakeCloud, Faults
 from i2kit.testing.conformance import DriverConformance
 from i2kit.testing.context import SampleContext
+from i2kit.tools import Tools
 
 V1 = SAMPLES.plan(*SAMPLES.workload(replicas=3, secret="1"))
 V2 = SAMPLES.plan(*SAMPLES.workload(replicas=3, secret="2"))
@@ -95,7 +96,7 @@ def test_every_command_is_connected_within_its_providers_limits(tmp_path: Path) 
         assert isinstance(stages.connect(operator.environment), Calls)
     with patch.object(executor, "apply", wraps=executor.apply) as applied:
         assert operator.deploy(V1).ok
-    tools = next(argument for argument in applied.call_args.args if isinstance(argument, executor.Tools))
+    tools = next(argument for argument in applied.call_args.args if isinstance(argument, Tools))
     assert tools.concurrency == 3
 
 

@@ -75,7 +75,7 @@ class World:
 
     def garbage(self) -> tuple[Garbage, ...]:
         with self._in_place():
-            return housekeeping.garbage(ENVIRONMENT, options=self.options)
+            return housekeeping.garbage(ENVIRONMENT)
 
     def collect(self) -> tuple[Garbage, ...]:
         with self._in_place():

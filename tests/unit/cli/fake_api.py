@@ -209,8 +209,8 @@ class FakeApi(ModuleType):
     ) -> Any:
         return self._note("restart", application, workload=workload, options=options)
 
-    def garbage(self, environment: Any, *, options: Any = None) -> Any:
-        return self._note("garbage", options=options)
+    def garbage(self, environment: Any) -> Any:
+        return self._note("garbage")
 
     def collect(self, environment: Any, *, options: Any = None, report: Any = None, cancel: Any = None) -> Any:
         return self._note("collect", options=options)

@@ -354,11 +354,11 @@ def test_the_fake_takes_what_the_library_takes() -> None:
 
 
 def test_the_options_of_the_commands_are_the_library_s(i2kit: Run, api: FakeApi) -> None:
-    options = importlib.import_module("i2kit.operations").DeployOptions
+    options = importlib.import_module("i2kit.runs").DeployOptions
     for command in (
         *(("plan", "-f", "x"), ("deploy", "-f", "x"), ("destroy", "-a", "x"), ("rollback",), ("rollback", "--dry-run")),
         *(("rollout", verb) for verb in ("promote", "abort", "restart")),
-        *(("gc",), ("gc", "--yes")),
+        ("gc", "--yes"),
     ):
         i2kit(*command)
     for _, _, named in api.calls:
