@@ -89,6 +89,7 @@ class Stage:
             size=group.replicas,
             ready=look.ready if group.replicas else 0,
             available=look.available(course.rollout.new.min_ready_seconds, now) if group.replicas else 0,
+            lately=min(look.peak[0], group.replicas),
             scaling=group.scaling is not None,
             broken=key(group) in self.world.broken,
         )

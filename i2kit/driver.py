@@ -126,7 +126,7 @@ class Driver(Protocol):
         ...
 
     def records(self, application: str) -> Sequence[Record]:
-        """Return the application's release records in order."""
+        """Return the application's release records in order, as they are: every one whose appending or removal has returned counts."""
         ...
 
     def append_record(self, application: str, number: int, body: bytes) -> None:
@@ -153,7 +153,8 @@ class Provider:
     `formats` are the image formats it boots, the best first. `connect` makes a driver for an environment; `check` lists what is missing
     on this machine or in the environment's settings, each with the command or change that helps, and touches nothing. `settings`
     describes the keys that ``provider:`` in environment.yml may have: name -> one sentence. `calls` says how often and how many at once
-    its drivers may be called.
+    its drivers may be called. `lag_seconds` is how much older than the truth the answers of `observe` and `health` may be: a run that
+    follows another one waits that long before it looks.
     """
 
     name: str
@@ -166,6 +167,7 @@ class Provider:
     check: Callable[[Environment], Sequence[Problem]]
     settings: Mapping[str, str] = field(factory=dict)
     calls: CallLimits = CallLimits()
+    lag_seconds: float = field(default=0.0, validator=ge(0.0))
 
     def level(self, capability: Capability) -> Level:
         """Return how well the provider supports `capability`; what it does not mention is unsupported."""

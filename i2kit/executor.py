@@ -24,7 +24,7 @@ from i2kit.errors import I2kitError
 from i2kit.events import Cancel, Event, Report
 from i2kit.log import logger
 from i2kit.plan import Change, ChangeOutcome, Changes, GroupHealth, Observed, Outcome, Result
-from i2kit.resources import Resource, key
+from i2kit.resources import InstanceGroup, Resource, key
 from i2kit.rollout import next_step
 from i2kit.steps import Advance, Done, Pause, Remove, Rollout, Undone, Wait
 from i2kit.tools import ChangeContext, Diary, Tools
@@ -91,7 +91,7 @@ class _Executor:
         courses = {one.workload: Course(rollout=one, progressed=now) for one in changes.rollouts if not _arrived(by_key, one)}
         driven = {name for course in courses.values() for name in course.keys}
         run = UnderWay(
-            stage=Stage.of(by_key, released, World.of(observed, changes.changes), changes.rollouts),
+            stage=Stage.of(by_key, released, World.of(observed, changes.changes, self._tools.lag_seconds), changes.rollouts),
             waiting={change.key: change for change in changes.pending if change.key not in driven},
             courses=courses,
         )
@@ -312,7 +312,7 @@ class _Executor:
         if course.over or run.world.group(name) is None:
             return
         now, before = self._clock.now(), run.world.look(name)
-        look = run.world.looks[name] = before.seen(health, now, version)
+        look = run.world.saw(name, health, now, version)
         course.news = True
         watched = course.rollout.stable if course.rollout.undoing and course.rollout.stable else course.rollout.new
         if name != watched.name:
@@ -372,7 +372,8 @@ class _Executor:
         if name in run.outcomes or name not in run.changes:
             return
         change = run.changes[name]
-        if change.action == "no-op" and result in ("unchanged", "skipped", "paused", "aborted"):
+        # A group that was to stay as it is may still have come to nothing: what is gated by it has to know.
+        if change.action == "no-op" and (result == "unchanged" or not isinstance(change.resource, InstanceGroup)):
             result, message = "unchanged", change.reason
         self._finish(run, ChangeOutcome(key=name, action=change.action, result=result, message=message, seconds=seconds))
 

@@ -22,7 +22,6 @@ from i2kit.steps import Position
 from i2kit.tools import Tools
 
 RECORD = "Record"
-_ENDS = ("release", "pause", "end")
 
 
 @frozen(kw_only=True)
@@ -112,9 +111,11 @@ class _Claims:
 
     def _claim(self, application: str) -> None:
         journal = self._run.journal(application)
-        plan = _newest_plan(journal.read()) or planner.empty(target(self._run.environment, application))
+        entries = journal.read()
+        plan = _newest_plan(entries) or planner.empty(target(self._run.environment, application))
         line = journal.claim(plan, take_over=self._run.options.take_over, action=HOUSEKEEPING)
         self.journals[application] = journal
+        self._run.catch_up(entries)
         if line:
             self._run.report(Event(kind="taken-over", message=line))
 
@@ -242,7 +243,7 @@ def _garbage(observed: Observed, entries: Mapping[str, Mapping[int, Entry]]) -> 
 def _superfluous(entries: Mapping[int, Entry]) -> tuple[int, ...]:
     """Return the numbers of records that nothing needs; those of a run that has not come to its end are all needed."""
     real = {number: entry for number, entry in entries.items() if entry.action != HOUSEKEEPING}
-    over = max((number for number, entry in real.items() if entry.kind in _ENDS), default=0)
+    over = max((number for number, entry in real.items() if entry.ended), default=0)
     return superfluous({number: entry for number, entry in real.items() if number <= over})
 
 

@@ -238,6 +238,7 @@ def _remove(run: Run, goal: planner.Target) -> Outcome:
         return Outcome(application=application, environment=environment, changes=())
     gone = planner.empty(goal)
     claim(journal, gone, run)
+    run.catch_up(entries)
     observed, changes = _surplus(run.driver, goal, entries, run.options)
     tools = tools_of(run, gone, (), Workloads(workloads=()))
     outcome = executor.apply(changes, observed, run.driver, journal, tools, report=run.report, cancel=run.cancel)

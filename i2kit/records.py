@@ -81,6 +81,11 @@ class Entry:
     release: int = 0
     action: str = ""
 
+    @property
+    def ended(self) -> bool:
+        """Whether the run that wrote it was over with it."""
+        return self.kind in ("release", "pause", "end")
+
 
 def encode(entry: Entry) -> bytes:
     """Return the record's body: compressed JSON, without secrets."""
@@ -190,7 +195,7 @@ def recent(entries: Sequence[Entry], now: float) -> Recent:
 
     Of one that ended with failures the records do not say what it left; that is there to be seen.
     """
-    ends = [index for index, entry in enumerate(entries) if entry.kind in ("release", "pause", "end")]
+    ends = [index for index, entry in enumerate(entries) if entry.ended]
     unfinished = entries[ends[-1] + 1 :] if ends else entries
     if not unfinished:
         last = entries[-1] if entries else None
@@ -374,7 +379,7 @@ def _free_or_dead(last: Entry | None, me: Holder, now: float, take_over: bool) -
 
     Pure but for looking at processes.
     """
-    if last is None or last.kind in ("release", "pause", "end"):
+    if last is None or last.ended:
         return ""
     alive = liveness(last.holder, me)
     if alive == "dead":

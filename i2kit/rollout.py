@@ -259,13 +259,16 @@ def _shares(scene: _Scene, sizes: Mapping[str, int]) -> dict[str, int]:
     if not any(serving.values()):
         # A run that died may have left all of the traffic with a group that goes first now.
         serving = {old.name: sizes[old.name] for old in scene.olds if scene.ready(old)}
-    parts = {**{name: size for name, size in serving.items() if size}, scene.rollout.new.name: scene.new.available}
+    new = scene.rollout.new
+    # A run that goes on has not seen them ready for long yet: what they have they keep.
+    takers = max(scene.new.available, scene.new.lately if scene.seen.traffic.get(new.name) else 0)
+    parts = {**{name: size for name, size in serving.items() if size}, new.name: takers}
     if not sum(parts.values()):
         return dict(scene.seen.traffic)
-    if not scene.takes_in_advance and not scene.new.available:
-        del parts[scene.rollout.new.name]
+    if not scene.takes_in_advance and not takers:
+        del parts[new.name]
     if not scene.new.size:
-        parts.pop(scene.rollout.new.name, None)
+        parts.pop(new.name, None)
     return _divided(parts)
 
 
@@ -355,33 +358,27 @@ def _label(position: Position, stages: list[_Stage]) -> str:
 
 
 def _back(scene: _Scene, overdue: bool) -> Action:
-    """Put the old revision back whole: size, balancers, names; then the failed one goes."""
-    rollout, reason = scene.rollout, scene.rollout.position.undo
-    stable = rollout.stable
-    gone = rollout.new.name not in scene.seen.groups or rollout.keep_failed
+    """Put the old revision back whole: size, balancers, names; then everything else of the workload goes."""
+    rollout, stable = scene.rollout, scene.rollout.stable
+    others = [one for one in (rollout.new, *rollout.strays) if one.name in scene.seen.groups and (not stable or one.name != stable.name)]
+    going = [] if rollout.keep_failed else others
     if stable is None:
-        return Undone() if gone else Remove(group=rollout.new, reason=reason)
+        return Remove(group=going[0], reason=rollout.position.undo) if rollout.new in going else Undone()
     wanted = stable.replicas if rollout.position.before is None else rollout.position.before
     if stable.name not in scene.seen.groups or scene.group(stable).size != wanted:
         return scene.resized(stable, wanted, "the last good revision is put back")
     missing = scene.group(stable).ready is None or scene.ready(stable) < wanted
-    if stable.name == rollout.new.name:
-        wait = missing and wanted != rollout.size
-        return _awaited_back(scene, stable, wanted, overdue) if wait else _settled_back(scene, stable, wanted)
-    # As long as nobody looked it may serve.
-    serving = scene.new.size > 0 and scene.new.ready != 0 and scene.serves(rollout.new)
-    if serving and missing and not overdue and not (gone and scene.seen.restored):
+    # As long as nobody looked they may serve.
+    serving = any(scene.group(one).size and scene.group(one).ready != 0 and scene.serves(one) for one in others)
+    if serving and missing and not overdue and (going or not scene.seen.restored):
         return _awaited_back(scene, stable, wanted, overdue)
     if not scene.seen.restored:
         return Restore(reason="the last good revision serves again")
-    if not gone:
-        return Remove(group=rollout.new, reason=reason)
-    if missing and not overdue:
-        return _awaited_back(scene, stable, wanted, overdue)
-    for stray in rollout.strays:
-        if stray.name in scene.seen.groups and not rollout.keep_failed:
-            return Remove(group=stray, reason="left by an earlier run")
-    return _awaited_back(scene, stable, wanted, overdue) if missing else _settled_back(scene, stable, wanted)
+    for one in going:
+        return Remove(group=one, reason=rollout.position.undo if one.name == rollout.new.name else "left by an earlier run")
+    # Where nothing was changed, nobody waits for what was wrong before.
+    changed = stable.name != rollout.new.name or wanted != rollout.size
+    return _awaited_back(scene, stable, wanted, overdue) if missing and changed else _settled_back(scene, stable, wanted)
 
 
 def _awaited_back(scene: _Scene, stable: InstanceGroup, size: int, overdue: bool) -> Action:

@@ -18,13 +18,15 @@ from i2kit.events import Cancel, Event, Report
 from i2kit.images.builder import BuildRequest
 from i2kit.manifest.workloads import SecretValue, Workloads
 from i2kit.names import mark_value
-from i2kit.plan import Changes, Outcome, Plan
+from i2kit.plan import Changes, Observed, Outcome, Plan
 from i2kit.records import Entry, Journal, decode, last_release, recent, standing
 from i2kit.records import positions as recorded_positions
 from i2kit.registry import Registry
 from i2kit.resources import Image, Resource, Secret
 from i2kit.steps import Position
 from i2kit.tools import Tools
+
+_SLICE_SECONDS = 0.25
 
 
 @frozen(kw_only=True)
@@ -55,6 +57,31 @@ class Run:
     options: DeployOptions
     report: Report
     cancel: Cancel
+
+    def catch_up(self, entries: Sequence[Entry]) -> None:
+        """Wait until what is seen is no older than what the run before did; `entries` are what it left. Returns early when cancelled."""
+        if entries:
+            # When a run died is not known: it may have been just now.
+            self._wait_for(self._lag - (self.options.clock.now() - entries[-1].time if entries[-1].ended else 0.0))
+
+    def look(self, entries: Sequence[Entry]) -> Observed:
+        """Return what is there, no older than what the run before did."""
+        self.catch_up(entries)
+        observed = self.driver.observe()
+        if self._lag and not entries and observed.resources:
+            # What is shown without records may be of an application that was destroyed just now, and the network with it.
+            self._wait_for(self._lag)
+            observed = self.driver.observe()
+        return observed
+
+    @property
+    def _lag(self) -> float:
+        return self.registry.provider(self.environment.provider).lag_seconds
+
+    def _wait_for(self, seconds: float) -> None:
+        until = self.options.clock.now() + seconds
+        while (left := until - self.options.clock.now()) > 0 and not self.cancel.is_set():
+            self.options.clock.sleep(min(left, _SLICE_SECONDS))
 
     def journal(self, application: str) -> Journal:
         """Return the application's records, to be written by this run."""
@@ -87,7 +114,7 @@ def carry_out(
     claim(journal, planned, run, action)
     try:
         # What was observed before the claim may have changed since; from here on nobody else changes it.
-        observed = run.driver.observe()
+        observed = run.look(entries)
         past = past_of(entries, run.options, positions)
         changes = only(diff(planned, observed, past, choices_of(run.environment, run.options)))
         tools = tools_of(run, planned, before.resources if before else (), workloads)
@@ -175,6 +202,7 @@ def tools_of(run: Run, planned: Plan, released: Sequence[Resource], workloads: W
         run.registry.after_build(image, artefact)
         return artefact
 
+    provider = run.registry.provider(run.environment.provider)
     return Tools(
         build=build_one,
         images=images,
@@ -182,7 +210,8 @@ def tools_of(run: Run, planned: Plan, released: Sequence[Resource], workloads: W
         before=run.registry.before_change,
         after=run.registry.after_change,
         change_seconds=run.options.change_seconds,
-        concurrency=run.registry.provider(run.environment.provider).calls.concurrency,
+        concurrency=provider.calls.concurrency,
+        lag_seconds=provider.lag_seconds,
         clock=run.options.clock,
     )
 

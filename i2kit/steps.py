@@ -73,12 +73,14 @@ class Rollout:
 class GroupSeen:
     """A group that is there: its size as last applied or observed, and how many members are ready, and for long enough.
 
-    `ready` is None until somebody looked since the last step. `broken`: to be applied although its size is right.
+    `ready` is None until somebody looked since the last step; `lately` is how many were seen ready so late that it may still hold.
+    `broken`: to be applied although its size is right.
     """
 
     size: int
     ready: int | None = None
     available: int = 0
+    lately: int = 0
     scaling: bool = False
     broken: bool = False
 

@@ -35,7 +35,8 @@ class Tools:
     """What the executor works with: where images are built, where secrets come from, who watches the changes.
 
     `secrets` are the values by `Secret` resource name; `before` may refuse a change by raising, `after` hears what became of it.
-    `change_seconds` is the longest that a driver may take over one change, `concurrency` how many it makes at once.
+    `change_seconds` is the longest that a driver may take over one change, `concurrency` how many it makes at once,
+    `lag_seconds` how old its answers may be.
     """
 
     build: Callable[[Image, Callable[[str], None]], Artefact]
@@ -45,6 +46,7 @@ class Tools:
     after: Callable[[Change, ChangeOutcome], None] = lambda _change, _outcome: None
     change_seconds: float = 900.0
     concurrency: int = 8
+    lag_seconds: float = 0.0
     clock: Clock = field(factory=SystemClock)
 
 

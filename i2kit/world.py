@@ -15,7 +15,7 @@ class Look:
     """What was seen of a group's members.
 
     `since` tells by member since when it is ready (seconds since the epoch), `best` how many ever were at once. A look is `fresh` when
-    nothing has been changed after it began; `version` counts those changes.
+    nothing has been changed after it began; `version` counts those changes. `peak` is the greatest number of late, and when it was seen.
     """
 
     since: Mapping[str, float] = field(factory=dict)
@@ -23,11 +23,14 @@ class Look:
     best: int = 0
     fresh: bool = False
     version: int = 0
+    peak: tuple[int, float] = (0, 0.0)
 
-    def seen(self, health: GroupHealth, now: float, version: int) -> Look:
-        """Return what is known after a look that began at `version`."""
+    def seen(self, health: GroupHealth, now: float, version: int, lag: float = 0.0) -> Look:
+        """Return what is known after a look that began at `version`, on a cloud whose answers may be `lag` seconds old."""
         since = {one.id: self.since.get(one.id, now) for one in health.instances if one.ready}
-        return evolve(self, since=since, last=health, best=max(self.best, health.ready), fresh=version == self.version)
+        # A smaller number counts once it cannot be older than the greater one.
+        peak = self.peak if health.ready < self.peak[0] and now - self.peak[1] <= lag else (health.ready, now)
+        return evolve(self, since=since, last=health, best=max(self.best, health.ready), fresh=version == self.version, peak=peak)
 
     def outdated(self) -> Look:
         """Return what is left of it once something was changed."""
@@ -54,20 +57,25 @@ class Look:
 
 @define(kw_only=True)
 class World:
-    """Resources by their keys, those of them that are broken, and looks by group name. Only one loop touches it."""
+    """Resources by their keys, those of them that are broken, and looks by group name. Only one loop touches it.
+
+    `lag` is how old looks may be, in seconds.
+    """
 
     resources: dict[str, Resource]
     broken: set[str]
+    lag: float = 0.0
     looks: dict[str, Look] = field(factory=dict)
 
     @classmethod
-    def of(cls, observed: Observed, changes: Iterable[Change]) -> World:
+    def of(cls, observed: Observed, changes: Iterable[Change], lag: float = 0.0) -> World:
         """Return the world as it was observed when `changes` were found, with what does not show yet."""
         found = list(changes)
         known = [change.observed for change in found if change.observed is not None]
         return cls(
             resources={key(one.resource): one.resource for one in (*observed.resources, *known)},
             broken={change.key for change in found if change.action == "update" and _looks_right(change)},
+            lag=lag,
         )
 
     def group(self, name: str) -> InstanceGroup | None:
@@ -78,6 +86,11 @@ class World:
     def look(self, name: str) -> Look:
         """Return what was seen of a group's members."""
         return self.looks.get(name, Look())
+
+    def saw(self, name: str, health: GroupHealth, now: float, version: int) -> Look:
+        """Take over what was seen of a group's members in a look that began at `version`; return what is known by it."""
+        self.looks[name] = self.look(name).seen(health, now, version, self.lag)
+        return self.looks[name]
 
     def applied(self, change: Change) -> None:
         """Take a change over that was made."""

@@ -97,6 +97,7 @@ class State:
                     size=one.size,
                     ready=one.ready if self.looked or not one.size else None,
                     available=one.ready if self.looked else 0,
+                    lately=one.ready,
                     scaling=one.scaling,
                 )
                 for name, one in self.groups

@@ -99,8 +99,10 @@ def ready_in(truth: Observed, workload: str) -> int:
     return sum(ready for _, ready in groups_in(truth, workload).values())
 
 
-def serving_in(truth: Observed) -> int:
-    """How many ready members of `web` get traffic."""
+def serving_in(truth: Observed, workload: str = "web") -> int:
+    """How many members do a workload's work: those of `web` that are ready and get traffic, those of `worker` that are ready."""
+    if workload != "web":
+        return ready_in(truth, workload)
     groups = groups_in(truth, "web")
     return sum(groups[name][1] for name, weight in weights_in(truth).items() if weight and name in groups)
 
@@ -109,7 +111,7 @@ def serving_in(truth: Observed) -> int:
 class Guard:
     """Watches every effect of a run: nobody is taken away who is needed, and no traffic goes where nobody is.
 
-    `least` are the ready members that each workload must keep; `before` is what was true before the last effect.
+    `least` are the members that must do each workload's work; `before` is what was true before the last effect.
     """
 
     least: Mapping[str, int]
@@ -124,7 +126,7 @@ class Guard:
             group = group_of(plan, workload)
             strategy = plan.strategies[key(group)]
             unavailable = strategy.limits(group.replicas)[1] if strategy.type == "rolling-update" else 0
-            least[workload] = min(ready_in(truth, workload), group.replicas - unavailable)
+            least[workload] = min(serving_in(truth, workload), group.replicas - unavailable)
             if strategy.type == "recreate":
                 least[workload] = 0
         return cls(least=least, before=truth)
@@ -135,9 +137,9 @@ class Guard:
         groups, were = groups_in(truth, "web"), groups_in(before, "web")
         weights, had = weights_in(truth), weights_in(before)
         for workload, least in self.least.items():
-            ready = ready_in(truth, workload)
-            assert ready >= least, (
-                f"{ready} members of {workload} are ready, {least} were to stay: {groups_in(before)} -> {groups_in(truth)}"
+            serving = serving_in(truth, workload)
+            assert serving >= least, (
+                f"{serving} members of {workload} serve, {least} were to stay: {had} {groups_in(before)} -> {weights} {groups_in(truth)}"
             )
         if not self.least["web"] or not ready_in(truth, "web"):
             return

@@ -421,3 +421,27 @@ def test_balancers_are_only_named_where_there_are_any() -> None:
     steps = rollouts.simulate(update(Strategy(), 2, balanced=False), Seen(groups={"old": GroupSeen(size=2, ready=2, available=2)}))
     assert {step.kind for step in steps} == {"resize", "remove"}
     assert WEB in update(Strategy(), 2).balancers
+
+
+def test_an_abort_clears_up_beside_the_group_it_goes_back_to() -> None:
+    """Also where the rollout that is given up was one back to that very group."""
+    stable = group("old", 2)
+    rollout = evolve(update(Strategy(), 2), new=stable, stable=stable, olds=(group("stray", 2),), position=Position(to="old"))
+    rollout = rollout.give_up("aborted", aborted=True)
+    there = {"old": GroupSeen(size=2, ready=2, available=2), "stray": GroupSeen(size=2, ready=2)}
+    assert isinstance(next_step(rollout, Seen(groups=there, traffic={"old": 100}), 0.0), Remove)
+
+
+def test_the_way_back_waits_for_the_old_members_while_a_stray_serves() -> None:
+    rollout = update(Strategy(), 2)
+    rollout = evolve(rollout, olds=(*rollout.olds, group("stray", 2))).give_up("aborted", aborted=True)
+    groups = {"old": GroupSeen(size=2, ready=0), "new": GroupSeen(size=1, ready=1, available=1), "stray": GroupSeen(size=2, ready=2)}
+    seen = Seen(groups=groups, traffic={"stray": 100, "new": 0}, restored=False)
+    assert isinstance(next_step(rollout, seen, 0.0), Wait)
+
+
+def test_a_run_that_goes_on_leaves_the_new_members_the_traffic_they_have() -> None:
+    rollout = update(Strategy(max_surge=Amount(value=1), max_unavailable=Amount(value=0)), 2)
+    groups = {"old": GroupSeen(size=2, ready=2), "new": GroupSeen(size=1, ready=1, lately=1, available=0)}
+    step = next_step(rollout, Seen(groups=groups, traffic={"old": 67, "new": 33}), 0.0)
+    assert isinstance(step, Wait)

@@ -67,6 +67,7 @@ class FakeCloud:
             limits=limits or (lambda: Limits(max_memory_mib=65536, max_cpu_millis=64000, name_lengths=tight)),
             connect=lambda _environment: self.driver(),
             check=lambda _environment: (),
+            lag_seconds=self.faults.stale_seconds,
         )
 
     # How badly it behaves.
