@@ -118,7 +118,9 @@ def test_a_vm_that_ends_comes_back_by_itself(running: Running, end: Callable[[Ru
     wait_until(lambda: running.bed.qemu(member) not in (None, before), f"{member} is started again", BOOT_SECONDS)
     # The other one serves meanwhile, once HAProxy has seen that this one does not.
     wait_until(lambda: running.servers() == {running.member(1)}, "HAProxy leaves out the one that boots")
-    assert running.member(1) in running.page()
+    text = running.page()
+    # On a busy machine the one that boots may be back before the page is.
+    assert running.member(1) in text or (member in text and running.servers() == {member, running.member(1)})
     running.await_both()
 
 
