@@ -57,7 +57,7 @@ class CallLimits:
 
 @frozen(kw_only=True)
 class Artefact:
-    """A built image: its format and its files by role (``kernel``, ``initrd``, ``cmdline`` for ``kernel+initrd``; ``disk`` for disks)."""
+    """A built image: its format and its files by role (`i2kit.images.formats` lists them; ``kernel+squashfs`` adds ``root``)."""
 
     format: str
     files: Mapping[str, Path]
@@ -150,7 +150,8 @@ class Driver(Protocol):
 class Provider:
     """What a plug-in registers.
 
-    `formats` are the image formats it boots, the best first. `connect` makes a driver for an environment; `check` lists what is missing
+    `formats` are the image formats it boots, the best first; `platform` is what its VMs are to the guest (`i2kit.images.platforms`: which
+    kernel modules it needs, where its boot configuration lies). `connect` makes a driver for an environment; `check` lists what is missing
     on this machine or in the environment's settings, each with the command or change that helps, and touches nothing. `settings`
     describes the keys that ``provider:`` in environment.yml may have: name -> one sentence. `calls` says how often and how many at once
     its drivers may be called. `lag_seconds` is how much older than the truth the answers of `observe` and `health` may be: a run that
@@ -167,6 +168,7 @@ class Provider:
     check: Callable[[Environment], Sequence[Problem]]
     settings: Mapping[str, str] = field(factory=dict)
     calls: CallLimits = CallLimits()
+    platform: str = "local"
     lag_seconds: float = field(default=0.0, validator=ge(0.0))
 
     def level(self, capability: Capability) -> Level:

@@ -15,6 +15,7 @@ from i2kit.capabilities import Capability
 from i2kit.driver import Limits, Provider
 from i2kit.environment import Environment
 from i2kit.errors import InvalidInput, Problem, Where
+from i2kit.images.formats import FORMATS, Root, holding
 from i2kit.images.linuxkit_yaml import DRAIN_SECONDS, arguments, linuxkit_yaml, sources
 from i2kit.images.locked import Locked, LockedImage
 from i2kit.manifest.workloads import (
@@ -239,7 +240,8 @@ def _refused(workloads: Workloads, target: Target) -> Iterable[Problem]:
 def _oversized(workloads: Workloads, images: Mapping[str, LockedImage], target: Target) -> Iterable[Problem]:
     for workload in workloads.workloads:
         pod, limits = workload.pod, target.limits
-        root = sizing.root_mib(pod, images)
+        _, place = _shape(pod, images, target)
+        root = sizing.root_mib(pod, images) if place == "memory" else 0
         if root > sizing.INITRAMFS_LIMIT_MIB:
             yield Problem(
                 code="image-too-large",
@@ -248,7 +250,7 @@ def _oversized(workloads: Workloads, images: Mapping[str, LockedImage], target: 
                 expected=f"at most {sizing.INITRAMFS_LIMIT_MIB} MiB",
                 hint="use a smaller image (without shell, documentation and build tools)",
             )
-        memory = sizing.memory_mib(pod, images)
+        memory = sizing.memory_mib(pod, images, place)
         if memory > limits.max_memory_mib:
             containers = sum(sizing.container_mib(container) for container in pod.containers)
             yield Problem(
@@ -350,20 +352,37 @@ def secret_names(pod: Pod) -> tuple[str, ...]:
 
 
 def _image(pod: Pod, locked: Locked, target: Target) -> Image:
-    text = linuxkit_yaml(pod, locked.images, locked.base)
-    used = sources(pod, locked.images, locked.base)
-    identity = names.digest(text, used, locked.builder, locked.builder_version, target.formats[0], locked.architecture)
+    form, root = _shape(pod, locked.images, target)
+    text = linuxkit_yaml(pod, locked.images, locked.base, root)
+    used = sources(pod, locked.images, locked.base, root)
+    loader = locked.base.loader if form in FORMATS and FORMATS[form].firmware else None
+    if loader is not None:
+        used[loader.reference] = loader.digest
+    identity = names.digest(text, used, locked.builder, locked.builder_version, form, root, locked.architecture)
     limit = target.limits.name_lengths.get("Image", 63)
     return Image(
         name=f"{names.slug(pod.containers[0].name, limit - 17)}-{identity[:16]}",
         mark=Mark(environment=names.mark_value(target.environment.name)),
         digest=identity,
-        format=target.formats[0],
+        format=form,
         architecture=locked.architecture,
         builder=locked.builder,
         yaml=text,
         sources=used,
+        root=root,
+        loader=loader.reference if loader is not None else "",
     )
+
+
+def _shape(pod: Pod, images: Mapping[str, LockedImage], target: Target) -> tuple[str, Root]:
+    """Return the image's format, and where it holds the root file systems: large ones on a disk where the provider takes one."""
+    order: tuple[Root, Root] = ("memory", "disk")
+    if sizing.root_mib(pod, images) > sizing.ROOT_IN_MEMORY_MIB:
+        order = ("disk", "memory")
+    for root in order:
+        if (form := holding(root, target.formats)) is not None:
+            return form, root
+    return target.formats[0], "memory"
 
 
 def _group(workload: Workload, image: Image, locked: Locked, target: Target, secrets: Mapping[tuple[str, str], Secret]) -> InstanceGroup:
@@ -383,7 +402,7 @@ def _group(workload: Workload, image: Image, locked: Locked, target: Target, sec
         replicas=workload.replicas if scaling is None or scales else scaling.minimum,
         scaling=scaling if scales else None,
         cpu_millis=sizing.cpu_millis(pod),
-        memory_mib=sizing.memory_mib(pod, locked.images),
+        memory_mib=sizing.memory_mib(pod, locked.images, image.root),
         architecture=image.architecture,
         boot=boot,
         grace_seconds=pod.termination_grace_period_seconds,

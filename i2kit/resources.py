@@ -51,7 +51,9 @@ class Network:
 class Image:
     """One image per Pod, named by the sha256 (`digest`) of everything that goes into it.
 
-    `yaml` is the LinuxKit YAML, `sources` the OCI images it names with their manifest digests; `builder` the one that builds it.
+    `yaml` is the LinuxKit YAML, `sources` the OCI images it names with their manifest digests; `builder` the one that builds it. `root`
+    says where the containers' root file systems lie: in the initramfs, or on a read-only disk beside it. `loader` is the image of boot
+    loaders among `sources`, for formats that firmware starts.
     """
 
     name: str
@@ -62,6 +64,8 @@ class Image:
     builder: str
     yaml: str = field(repr=False)
     sources: dict[str, str] = field(factory=dict)
+    root: Literal["memory", "disk"] = "memory"
+    loader: str = ""
     kind: Literal["Image"] = "Image"
 
     @property

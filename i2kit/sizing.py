@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import ceil
 
+from i2kit.images.formats import Root
 from i2kit.images.locked import LockedImage
 from i2kit.manifest.workloads import Container, Pod
 
@@ -22,8 +23,11 @@ It also keeps every VM above the 68 MiB below which a PC's firmware works in the
 DEFAULT_CONTAINER_MIB = 64
 """What a container gets that states neither a limit nor a request."""
 
+ROOT_IN_MEMORY_MIB = 16
+"""The greatest unpacked root file systems of a Pod that lie in the initramfs where the provider takes disks too."""
+
 INITRAMFS_LIMIT_MIB = 128
-"""The greatest unpacked root file system of a Pod: it lies in the VM's memory as long as it is an initramfs."""
+"""The greatest unpacked root file systems of a Pod where the provider takes no disk: they lie in the VM's memory."""
 
 DEFAULT_CPU_MILLIS = 1000
 
@@ -50,12 +54,15 @@ def _images(pod: Pod, images: Mapping[str, LockedImage]) -> list[LockedImage]:
     return list({image.digest: image for image in known}.values())
 
 
-def memory_mib(pod: Pod, images: Mapping[str, LockedImage]) -> int:
-    """Return the memory of the Pod's VM in MiB.
+def memory_mib(pod: Pod, images: Mapping[str, LockedImage], root: Root = "memory") -> int:
+    """Return the memory of the Pod's VM in MiB; `root` is where the containers' root file systems lie.
 
-    The initramfs and what it unpacks to are in memory together while the VM boots; afterwards the containers take its place.
+    The initramfs and what it unpacks to are in memory together while the VM boots; afterwards the containers take its place. What lies
+    on a disk takes none of it.
     An image that is not among `images` counts as empty: the result is then the least that the VM needs.
     """
+    if root == "disk":
+        images = {}
     packed = sum(ceil(layer.size / MIB) for image in _images(pod, images) for layer in image.layers)
     containers = sum(container_mib(container) for container in pod.containers)
     return root_mib(pod, images) + max(BASE_OVERHEAD_MIB + containers, BOOT_OVERHEAD_MIB + packed)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import tarfile
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,13 +17,15 @@ from attrs import define, evolve, field
 from i2kit.driver import Artefact
 from i2kit.errors import BuildError, Problem
 from i2kit.images import document as documents
-from i2kit.images import oci, runtime_spec
+from i2kit.images import oci, packers, runtime_spec
 from i2kit.images.builder import Builder, BuildRequest
 from i2kit.images.folders import folder_aside, locked, written_aside
+from i2kit.images.formats import FORMATS as KNOWN
 from i2kit.images.formats import check_format
 from i2kit.images.inspection import chain_id, layer_contents, read_file
 from i2kit.images.layers import members
 from i2kit.images.locked import Layer
+from i2kit.images.parts import Parts
 from i2kit.images.reference import normalise
 from i2kit.images.rootfs import Item, ancestors, made_file, made_folder, made_link, place
 from i2kit.images.segments import COMPRESSION, SCHEMA, Segment, SegmentCache, split
@@ -37,7 +38,7 @@ NAME = "assembler"
 VERSION = f"1.{SCHEMA}+{COMPRESSION}"
 """Part of every image's identity: raise it when the same YAML and images give another tree."""
 
-FORMATS = ("kernel+initrd", "tar-kernel-initrd")
+FORMATS = tuple(packers.PACKERS)
 _FIRST_ID = 100
 
 
@@ -67,7 +68,7 @@ def _build(request: BuildRequest, store: ImageStore) -> Artefact:
     image = request.image
     check_format(image.format, NAME, FORMATS)
     folder = cache_home() / "images" / image.digest.removeprefix("sha256:")
-    roles = ("tar",) if image.format == "tar-kernel-initrd" else ("kernel", "initrd", "cmdline")
+    roles = KNOWN[image.format].roles
     artefact = Artefact(format=image.format, files={role: folder / role for role in roles})
     if folder.is_dir() and not request.no_cache:
         return artefact
@@ -75,44 +76,21 @@ def _build(request: BuildRequest, store: ImageStore) -> Artefact:
         # Somebody may have built it while this run waited.
         if not folder.is_dir():
             with folder_aside(folder) as aside:
-                _write(request, store, aside, roles)
+                _write(request, store, aside)
         elif request.no_cache:
             with folder_aside(folder.with_name(f"{folder.name}.again")) as aside:
-                _write(request, store, aside, roles)
+                _write(request, store, aside)
                 for role in roles:
                     (aside / role).replace(folder / role)
             shutil.rmtree(folder.with_name(f"{folder.name}.again"), ignore_errors=True)
     return artefact
 
 
-def _write(request: BuildRequest, store: ImageStore, folder: Path, roles: Sequence[str]) -> None:
+def _write(request: BuildRequest, store: ImageStore, folder: Path) -> None:
     image = request.image
     assembly = Assembly(image=image, store=store, fresh=request.no_cache)
     request.progress(f"building {image.name}")
-    segments = assembly.segments()
-    (folder / "cmdline").write_text(assembly.document.cmdline)
-    with (folder / "initrd").open("wb") as initrd:
-        for segment in segments:
-            with segment.open("rb") as part:
-                shutil.copyfileobj(part, initrd, 1 << 20)
-    kernel = assembly.kernel()
-    # One kernel serves many images; files of the cache are never written to, so they can share it.
-    os.link(kernel, folder / "kernel")
-    if roles == ("tar",):
-        _pack(folder)
-    for role in roles:
-        (folder / role).chmod(0o644)
-
-
-def _pack(folder: Path) -> None:
-    """Make one tar of the three files, under the names that LinuxKit gives them."""
-    with tarfile.open(folder / "tar", "w", format=tarfile.PAX_FORMAT) as archive:
-        for role, name in (("kernel", "kernel"), ("initrd", "initrd.img"), ("cmdline", "cmdline")):
-            info = tarfile.TarInfo(name)
-            info.size, info.mode = (folder / role).stat().st_size, 0o600
-            with (folder / role).open("rb") as stream:
-                archive.addfile(info, stream)
-            (folder / role).unlink()
+    packers.pack(image.format, assembly.parts(), folder)
 
 
 @define
@@ -129,6 +107,16 @@ class Assembly:
         """Read the YAML."""
         self.document = documents.parse(self.image.yaml)
         self._cache = SegmentCache(cache_home() / "segments", self.fresh)
+
+    def parts(self) -> Parts:
+        """Return the image's parts, built where they are not in the cache. Raises `BuildError`."""
+        return Parts(
+            architecture=self.image.architecture,
+            digest=self.image.digest,
+            kernel=self.kernel(),
+            initrd=self.segments(),
+            cmdline=self.document.cmdline,
+        )
 
     def segments(self) -> tuple[Path, ...]:
         """Return the files that make the initramfs, in LinuxKit's order: kernel, init, onboot, services, files."""

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from i2kit.images import yamltext
+from i2kit.images.formats import Root
 from i2kit.images.locked import LockedBase, LockedImage
 from i2kit.manifest.workloads import (
     ConfigVolume,
@@ -47,20 +48,27 @@ DEFAULT_CAPABILITIES = (
 )
 
 
-def linuxkit_yaml(pod: Pod, images: dict[str, LockedImage], base: LockedBase) -> str:
-    """Return the LinuxKit YAML of `pod`; `images` maps the references in the manifest to what they were resolved to."""
+def linuxkit_yaml(pod: Pod, images: dict[str, LockedImage], base: LockedBase, root: Root = "memory") -> str:
+    """Return the LinuxKit YAML of `pod`; `images` maps the references in the manifest to what they were resolved to.
+
+    The VM of a Pod whose root file systems lie on a disk (`root`) gets what it needs to read one.
+    """
     document = {
         "kernel": {"image": base.kernel.reference, "cmdline": base.cmdline},
-        "init": [base.pod.reference],
+        "init": [image.reference for image in _init(base, root)],
         "services": [_service(container, images[container.image]) for container in pod.containers],
         "files": _files(pod, images),
     }
     return yamltext.block(document)
 
 
-def sources(pod: Pod, images: dict[str, LockedImage], base: LockedBase) -> dict[str, str]:
+def _init(base: LockedBase, root: Root) -> list[LockedImage]:
+    return [base.pod] if root == "memory" or base.disk is None else [base.pod, base.disk]
+
+
+def sources(pod: Pod, images: dict[str, LockedImage], base: LockedBase, root: Root = "memory") -> dict[str, str]:
     """Return the manifest digests of every OCI image that the Pod's LinuxKit YAML names."""
-    used = [base.kernel, base.pod, *(images[container.image] for container in pod.containers)]
+    used = [base.kernel, *_init(base, root), *(images[container.image] for container in pod.containers)]
     return {image.reference: image.digest for image in used}
 
 

@@ -70,15 +70,20 @@ class Package:
 class LockedBase:
     """The base, down to the last byte: its packages, and the OCI images made of them and of the guest.
 
-    `kernel` goes to LinuxKit's ``kernel: image``, `pod` to ``init``; `cmdline` is the kernel command line.
+    `platform` is where its VMs run (`i2kit.images.platforms`). `kernel` goes to LinuxKit's ``kernel: image``, `pod` to ``init``, as does
+    `disk` (the modules for root disks) of Pods that have one; `cmdline` is the kernel command line. `loader` has the boot loaders, for
+    formats that firmware starts; it is None where nobody asked for such a format.
     """
 
     name: str
+    platform: str = "local"
     packages: tuple[Package, ...]
     guest: str = field(validator=matches_re(DIGEST))
     kernel: LockedImage
     pod: LockedImage
     cmdline: str
+    disk: LockedImage | None = None
+    loader: LockedImage | None = None
 
 
 @frozen(kw_only=True)
