@@ -30,12 +30,13 @@ _LOSSES = ("Initramfs unpacking failed", "Out of memory", "out of memory", "page
 
 @frozen
 class Files:
-    """What is booted; `direct` is the kernel that QEMU enters by PVH, as the local region does it."""
+    """What is booted; `direct` is the kernel that QEMU enters by PVH, as the local region does it, `disk` the VM's disk if it has one."""
 
     kernel: Path
     direct: Path
     initrd: Path
     cmdline: str
+    disk: Path | None = None
 
     @property
     def bytes(self) -> int:
@@ -97,6 +98,7 @@ class Vm:
             *machine.command(accelerator(Folders(state=scratch, runtime=scratch), files.kernel, "tcg")),
             *("-chardev", "null,id=keeper"),
             *("-netdev", f"user,id=net,restrict=on,{forward}"),
+            *(("-drive", f"file={files.disk},format=raw,if=virtio,snapshot=on") if files.disk else ()),
         ]
 
     def __enter__(self) -> Vm:
