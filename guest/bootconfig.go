@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/base64"
 	"fmt"
 	"net/netip"
@@ -20,24 +21,50 @@ type bootConfig struct {
 	healthFrom []netip.Prefix
 }
 
-// bootConfigPath says where a provider's driver leaves the boot configuration.
-func bootConfigPath(kind string) (string, error) {
-	if kind == "fw_cfg" {
-		return "/sys/firmware/qemu_fw_cfg/by_name/opt/i2kit/boot/raw", nil
-	}
-	return "", fmt.Errorf("base.json: bootConfig: %q is unknown, this guest reads fw_cfg", kind)
+// A bootSource reads the boot configuration where a provider's driver leaves it.
+type bootSource struct {
+	// local needs no network; it is nil, or finds nil, where the boot configuration is only to be had over the network.
+	local func() (*bootConfig, error)
+	// remote is nil where the boot configuration never comes over the network.
+	remote func(ctx context.Context) (*bootConfig, error)
 }
 
-func readBootConfig(path string) (*bootConfig, error) {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("no boot configuration: %w", err)
+// bootSource is the source that the base names. None is found out by trying.
+func (g *guest) bootSource(kind string) (bootSource, error) {
+	complain := func(reason string) { g.events.emit("boot", "reason", reason) }
+	service := newMetadataService(complain)
+	volumes := volumeFinder{sys: "/sys/class/block", dev: "/dev", mountPoint: g.layout.bootVolume()}
+	switch kind {
+	case "fw_cfg":
+		return fileSource("/sys/firmware/qemu_fw_cfg/by_name/opt/i2kit/boot/raw"), nil
+	case "disk":
+		return bootSource{local: volumes.readBootDisk}, nil
+	case "aws":
+		return bootSource{remote: service.readAWS}, nil
+	case "gcp":
+		return bootSource{remote: service.readGCP}, nil
+	case "openstack":
+		return bootSource{local: volumes.readConfigDrive, remote: service.readOpenStack}, nil
 	}
-	return parseBootConfig(data)
+	return bootSource{}, fmt.Errorf("base.json: bootConfig: %q is unknown, this guest reads aws, disk, fw_cfg, gcp and openstack", kind)
 }
 
-// parseBootConfig never quotes a secret in its errors.
-func parseBootConfig(data []byte) (*bootConfig, error) {
+// bootConfigLimit is the most bytes of a boot configuration; Google's metadata values end at 256 KiB, the others' before.
+const bootConfigLimit = 512 << 10
+
+func fileSource(path string) bootSource {
+	return bootSource{local: func() (*bootConfig, error) {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return nil, fmt.Errorf("no boot configuration: %w", err)
+		}
+		return parseBootConfig(data, "")
+	}}
+}
+
+// parseBootConfig never quotes a secret in its errors. The identity is what the cloud calls this VM: it fills in what
+// the boot configuration cannot say where all members of a group have the same.
+func parseBootConfig(data []byte, identity string) (*bootConfig, error) {
 	b := &bootConfig{}
 	if err := decodeStrict(data, b); err != nil {
 		return nil, fmt.Errorf("boot configuration: %w", err)
@@ -45,9 +72,7 @@ func parseBootConfig(data []byte) (*bootConfig, error) {
 	if b.Schema != 1 {
 		return nil, fmt.Errorf("boot configuration: schema %d is unknown, this guest reads schema 1", b.Schema)
 	}
-	if b.Hostname == "" {
-		b.Hostname = b.Instance
-	}
+	b.fillIn(identity)
 	var found complaints
 	found.addUnless(isName(b.Instance), "instance: %q is no DNS label", b.Instance)
 	found.addUnless(isHostname(b.Hostname), "hostname: %q is no host name of at most 64 characters", b.Hostname)
@@ -64,6 +89,22 @@ func parseBootConfig(data []byte) (*bootConfig, error) {
 		}
 	}
 	return b, found.error("boot configuration")
+}
+
+// fillIn names what has no name. As in Kubernetes, a Pod's host name is its name.
+func (b *bootConfig) fillIn(identity string) {
+	if b.Instance == "" {
+		b.Instance = identity
+	}
+	if b.Hostname == "" {
+		b.Hostname = b.Instance
+	}
+	if _, named := b.Fields["metadata.name"]; !named {
+		if b.Fields == nil {
+			b.Fields = map[string]string{}
+		}
+		b.Fields["metadata.name"] = b.Instance
+	}
 }
 
 func isHostname(name string) bool {

@@ -46,7 +46,7 @@ func TestDoubledDollarsGiveTheImagesTextBack(t *testing.T) {
 func testBoot(t *testing.T) *bootConfig {
 	t.Helper()
 	boot, err := parseBootConfig([]byte(`{"schema": 1, "instance": "web-0", "hostname": "web-0", "healthFrom": ["10.88.0.1/32", "fd00::/8"],
-		"fields": {"metadata.name": "web-0", "metadata.labels['app']": "web"}, "secrets": {"db": {"password": "czNjcjN0", "binary": "AAE="}}}`))
+		"fields": {"metadata.name": "web-0", "metadata.labels['app']": "web"}, "secrets": {"db": {"password": "czNjcjN0", "binary": "AAE="}}}`), "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,8 +24,12 @@ type guest struct {
 	events   eventLog
 	board    *board
 
-	// network starts to look for the address, which it sends.
-	network func(ctx context.Context, boot *bootConfig) (address <-chan string)
+	etc *podEtc
+
+	// network starts to look for the address, which it sends. The host name may be unknown yet, and empty.
+	network func(ctx context.Context, hostname string) (address <-chan string)
+	// hideMetadata keeps what runs from now on from the cloud's metadata service.
+	hideMetadata func() error
 
 	asked     chan struct{} // closed when someone asked for a shutdown
 	askOnce   sync.Once
@@ -36,7 +40,10 @@ type guest struct {
 }
 
 func newGuest(layout layout, crunPath string, output *console) *guest {
-	g := &guest{layout: layout, crunPath: crunPath, reaper: newReaper(), console: output, asked: make(chan struct{}), drained: make(chan struct{})}
+	g := &guest{
+		layout: layout, crunPath: crunPath, reaper: newReaper(), console: output, etc: &podEtc{layout: layout},
+		hideMetadata: func() error { return nil }, asked: make(chan struct{}), drained: make(chan struct{}),
+	}
 	g.events = eventLog{write: output.event, now: time.Now}
 	output.onDrop = func(lines int) []byte {
 		var text []byte
@@ -71,33 +78,42 @@ func (g *guest) endDrain() bool {
 	}
 }
 
+// untilAsked gives a context that ends when someone asks for a shutdown.
+func (g *guest) untilAsked(parent context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(parent)
+	go guarded(func() {
+		select {
+		case <-g.asked:
+			cancel()
+		case <-ctx.Done():
+		}
+	})
+	return ctx, cancel
+}
+
 // run returns when the Pod has ended: nil after a shutdown, or when every container ended well.
-func (g *guest) run(bootFile string) error {
-	p, boot, err := g.read(bootFile)
+func (g *guest) run(source bootSource) error {
+	data, err := os.ReadFile(g.layout.podFile())
 	if err != nil {
 		return err
 	}
-	listener, err := net.Listen("tcp", ":"+strconv.Itoa(p.HealthPort))
+	p, err := parsePod(data)
 	if err != nil {
-		return fmt.Errorf("health port: %w", err)
-	}
-	health := &healthServer{from: boot.healthFrom, verdict: g.board.verdict, endDrain: g.endDrain}
-	go guarded(func() { health.serve(listener) })
-	if err := syscall.Sethostname([]byte(boot.Hostname)); err != nil {
-		return fmt.Errorf("host name: %w", err)
+		return err
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
-	addresses := g.network(ctx, boot)
-	if err := checkInventory(g.layout.root, p.Inventory); err != nil {
+	boot, address, err := g.begin(ctx, p, source)
+	if err == errAsked {
+		return g.shutDown(p, func() {}, nil)
+	}
+	if err != nil {
 		return err
 	}
-	debug.FreeOSMemory() // the list of files may have been long
-	var address string
-	select {
-	case address = <-addresses:
-	case <-g.asked:
-		return g.shutDown(p, func() {}, nil)
+	if !p.MetadataAccess {
+		if err := g.hideMetadata(); err != nil {
+			return fmt.Errorf("cannot keep the containers from the metadata service: %w", err)
+		}
 	}
 	engine, err := g.prepare(p, boot, address)
 	if err != nil {
@@ -106,17 +122,68 @@ func (g *guest) run(bootFile string) error {
 	return g.supervise(p, engine)
 }
 
-func (g *guest) read(bootFile string) (*pod, *bootConfig, error) {
-	data, err := os.ReadFile(g.layout.podFile())
-	if err != nil {
-		return nil, nil, err
+var errAsked = errors.New("a shutdown was asked for")
+
+// begin finds out who this VM is: its boot configuration and its address.
+func (g *guest) begin(ctx context.Context, p *pod, source bootSource) (boot *bootConfig, address string, err error) {
+	var addresses <-chan string
+	if source.remote != nil { // an address takes longer to come than a disk, so it is asked for first
+		addresses = g.network(ctx, "")
 	}
-	p, err := parsePod(data)
-	if err != nil {
-		return nil, nil, err
+	health := &healthServer{verdict: g.board.verdict, endDrain: g.endDrain}
+	if source.local != nil {
+		if boot, err = source.local(); err != nil {
+			return nil, "", err
+		}
 	}
-	boot, err := readBootConfig(bootFile)
-	return p, boot, err
+	if boot != nil {
+		if err := g.become(boot, health); err != nil {
+			return nil, "", err
+		}
+	}
+	listener, err := net.Listen("tcp", ":"+strconv.Itoa(p.HealthPort))
+	if err != nil {
+		return nil, "", fmt.Errorf("health port: %w", err)
+	}
+	go guarded(func() { health.serve(listener) })
+	if addresses == nil {
+		addresses = g.network(ctx, boot.Hostname)
+	}
+	if err := checkInventory(g.layout.root, p.Inventory); err != nil {
+		return nil, "", err
+	}
+	debug.FreeOSMemory() // the list of files may have been long
+	select {
+	case address = <-addresses:
+	case <-g.asked:
+		return nil, "", errAsked
+	}
+	if boot == nil {
+		boot, err = g.readRemote(ctx, source, health)
+	}
+	return boot, address, err
+}
+
+func (g *guest) readRemote(ctx context.Context, source bootSource, health *healthServer) (*bootConfig, error) {
+	reading, stop := g.untilAsked(ctx)
+	defer stop()
+	boot, err := source.remote(reading)
+	if reading.Err() != nil {
+		return nil, errAsked
+	}
+	if err != nil {
+		return nil, err
+	}
+	return boot, g.become(boot, health)
+}
+
+// become takes over what the boot configuration says of this VM.
+func (g *guest) become(boot *bootConfig, health *healthServer) error {
+	health.admitOnly(boot.healthFrom)
+	if err := syscall.Sethostname([]byte(boot.Hostname)); err != nil {
+		return fmt.Errorf("host name: %w", err)
+	}
+	return g.etc.setHostname(boot.Hostname)
 }
 
 // prepare makes the volumes and the containers' specifications; everything that is wrong with them is one error.

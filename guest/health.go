@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -20,7 +21,8 @@ const (
 
 // A healthServer answers /livez and /readyz to loopback and the networks that may ask, and takes /drained from them.
 type healthServer struct {
-	from     []netip.Prefix
+	mu       sync.Mutex
+	from     []netip.Prefix // everyone while it is empty
 	verdict  func() (ready bool, reason string)
 	endDrain func() bool
 }
@@ -49,12 +51,21 @@ func (h *healthServer) serve(listener net.Listener) {
 	}
 }
 
+// admitOnly says who may ask from now on.
+func (h *healthServer) admitOnly(from []netip.Prefix) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.from = from
+}
+
 func (h *healthServer) admits(remote net.Addr) bool {
 	peer, err := netip.ParseAddrPort(remote.String())
 	if err != nil {
 		return false
 	}
 	address := peer.Addr().Unmap().WithZone("")
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	if len(h.from) == 0 || address.IsLoopback() {
 		return true
 	}

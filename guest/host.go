@@ -99,10 +99,10 @@ func (o *hostOptions) runPod(g *guest) int {
 		if err := o.isolate(); err != nil {
 			crash(err.Error())
 		}
-		g.network = func(ctx context.Context, boot *bootConfig) <-chan string {
-			return o.network(ctx, g, boot)
+		g.network = func(ctx context.Context, hostname string) <-chan string {
+			return o.network(ctx, g, hostname)
 		}
-		if err := g.run(o.boot); err != nil {
+		if err := g.run(fileSource(o.boot)); err != nil {
 			crash(err.Error())
 		}
 	})
@@ -127,15 +127,13 @@ func (o *hostOptions) isolate() error {
 	)
 }
 
-func (o *hostOptions) network(ctx context.Context, g *guest, boot *bootConfig) <-chan string {
+func (o *hostOptions) network(ctx context.Context, g *guest, hostname string) <-chan string {
 	if !o.noNetwork {
-		network := newNetwork(g.layout, boot.Hostname, g.reaper, g.events)
-		go guarded(func() { network.run(ctx) })
-		return network.address
+		return g.dhcp(ctx, hostname)
 	}
 	address := make(chan string, 1)
 	resolvConf, _ := os.ReadFile("/etc/resolv.conf")
-	if err := writeEtc(g.layout, boot.Hostname, ownAddress, string(resolvConf)); err != nil {
+	if err := g.etc.setNetwork(ownAddress, string(resolvConf)); err != nil {
 		crash(err.Error())
 	}
 	g.events.emit("network", "address", ownAddress)

@@ -64,6 +64,8 @@ func probeURL(spec *httpSpec) (*url.URL, error) {
 type httpHead struct {
 	status   int
 	location string
+	length   int64 // of the body in bytes; -1 when the head does not say it
+	chunked  bool
 }
 
 func (h httpHead) redirects() bool {
@@ -74,18 +76,27 @@ func (h httpHead) redirects() bool {
 	return false
 }
 
-func fetchHead(ctx context.Context, target *url.URL, headers []headerSpec) (httpHead, error) {
+func fetchHead(ctx context.Context, target *url.URL, headers []headerSpec) (head httpHead, err error) {
+	err = exchange(ctx, requestText("GET", target, headers), target, func(answer io.Reader) error {
+		head, err = readHead(bufio.NewReader(&io.LimitedReader{R: answer, N: headLimit}))
+		return err
+	})
+	return head, err
+}
+
+// exchange sends a request, and has the answer read before the context ends.
+func exchange(ctx context.Context, request string, target *url.URL, read func(answer io.Reader) error) error {
 	connection, err := connect(ctx, target)
 	if err != nil {
-		return httpHead{}, err
+		return err
 	}
 	defer connection.Close()
 	stop := context.AfterFunc(ctx, func() { connection.Close() })
 	defer stop()
-	if _, err := io.WriteString(connection, requestText(target, headers)); err != nil {
-		return httpHead{}, err
+	if _, err := io.WriteString(connection, request); err != nil {
+		return err
 	}
-	return readHead(bufio.NewReader(&io.LimitedReader{R: connection, N: headLimit}))
+	return read(connection)
 }
 
 func connect(ctx context.Context, target *url.URL) (net.Conn, error) {
@@ -101,14 +112,14 @@ func connect(ctx context.Context, target *url.URL) (net.Conn, error) {
 }
 
 // requestText lets the Pod's headers replace the usual ones; an empty one removes it, as in Kubernetes.
-func requestText(target *url.URL, headers []headerSpec) string {
+func requestText(method string, target *url.URL, headers []headerSpec) string {
 	usual := []headerSpec{{"Host", target.Host}, {"User-Agent", "i2kit-probe/" + version}, {"Accept", "*/*"}, {"Connection", "close"}}
 	given := map[string]bool{}
 	for _, header := range headers {
 		given[strings.ToLower(header.Name)] = true
 	}
 	var text strings.Builder
-	text.WriteString("GET " + target.RequestURI() + " HTTP/1.1\r\n")
+	text.WriteString(method + " " + target.RequestURI() + " HTTP/1.1\r\n")
 	for _, header := range usual {
 		if name := strings.ToLower(header.Name); !given[name] || name == "connection" {
 			text.WriteString(header.Name + ": " + header.Value + "\r\n")
@@ -130,7 +141,7 @@ func readHead(reader *bufio.Reader) (httpHead, error) {
 		if err != nil {
 			return httpHead{}, headError(err)
 		}
-		head := httpHead{}
+		head := httpHead{length: -1}
 		if head.status, err = parseStatus(line); err != nil {
 			return httpHead{}, err
 		}
@@ -144,14 +155,28 @@ func readHead(reader *bufio.Reader) (httpHead, error) {
 				break
 			}
 			name, value, _ := strings.Cut(line, ":")
-			if strings.EqualFold(name, "Location") {
-				head.location = strings.TrimSpace(value)
+			if err := head.note(strings.ToLower(name), strings.TrimSpace(value)); err != nil {
+				return httpHead{}, err
 			}
 		}
 		if head.status >= 200 || head.status == 101 {
 			return head, nil
 		}
 	}
+}
+
+func (h *httpHead) note(name, value string) (err error) {
+	switch name {
+	case "location":
+		h.location = value
+	case "content-length":
+		if h.length, err = strconv.ParseInt(value, 10, 64); err != nil || h.length < 0 {
+			return errors.New("the length of the HTTP answer is no number")
+		}
+	case "transfer-encoding":
+		h.chunked = strings.EqualFold(value, "chunked")
+	}
+	return nil
 }
 
 func headError(err error) error {

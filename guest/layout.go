@@ -19,6 +19,7 @@ func (l layout) service(name string) string {
 }
 func (l layout) etc(name string) string    { return filepath.Join(l.run, "etc", name) }
 func (l layout) bundle(name string) bundle { return bundle{filepath.Join(l.run, "containers", name)} }
+func (l layout) bootVolume() string        { return filepath.Join(l.run, "boot") }
 func (l layout) containerState() string    { return filepath.Join(l.run, "crun") }
 func (l layout) kernelModules() string     { return filepath.Join(l.root, "lib/modules") }
 

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -19,8 +20,8 @@ const leasePatience = 60 * time.Second
 
 // A network gets the VM its address by DHCP and keeps it.
 type network struct {
-	layout   layout
-	hostname string
+	etc      *podEtc
+	hostname string // what the DHCP server is told, if anything
 	reaper   *reaper
 	events   eventLog
 
@@ -29,8 +30,8 @@ type network struct {
 	address chan string // gets the first address
 }
 
-func newNetwork(layout layout, hostname string, reaper *reaper, events eventLog) *network {
-	return &network{layout: layout, hostname: hostname, reaper: reaper, events: events, address: make(chan string, 1)}
+func newNetwork(etc *podEtc, hostname string, reaper *reaper, events eventLog) *network {
+	return &network{etc: etc, hostname: hostname, reaper: reaper, events: events, address: make(chan string, 1)}
 }
 
 // run keeps a DHCP client at work. One that finds no lease in time, or ends, is replaced.
@@ -112,8 +113,11 @@ func (n *network) startClient(pipe *os.File) (child, error) {
 	}
 	defer null.Close()
 	argv := []string{
-		"/bin/busybox", "udhcpc", "-f", "-i", string(n.card), "-s", leaseScript, "-x", "hostname:" + n.hostname,
+		"/bin/busybox", "udhcpc", "-f", "-i", string(n.card), "-s", leaseScript,
 		"-t", "8", "-T", "1", "-A", "2", "-O", "search", "-O", "mtu", "-O", "staticroutes",
+	}
+	if n.hostname != "" {
+		argv = append(argv, "-x", "hostname:"+n.hostname)
 	}
 	const closed = ^uintptr(0)
 	files := []uintptr{null.Fd(), null.Fd(), null.Fd()}
@@ -178,10 +182,10 @@ func (n *network) apply(vars map[string]string) error {
 		}
 	}
 	address := fresh.address.Addr().String()
-	if err := writeEtc(n.layout, n.hostname, address, fresh.resolvConf()); err != nil {
+	if err := n.etc.setNetwork(address, fresh.resolvConf()); err != nil {
 		return err
 	}
-	if err := useResolver(n.layout.etc("resolv.conf")); err != nil {
+	if err := useResolver(n.etc.layout.etc("resolv.conf")); err != nil {
 		return err
 	}
 	n.current = fresh
@@ -206,15 +210,38 @@ func useResolver(path string) error {
 	return nil
 }
 
-// writeEtc writes the files of /etc that every container sees. They are rewritten in place: containers have them mounted.
-func writeEtc(layout layout, hostname, address, resolvConf string) error {
-	if err := os.MkdirAll(layout.etc(""), 0o755); err != nil {
+// A podEtc is the files of /etc that every container sees.
+type podEtc struct {
+	layout layout
+
+	mu                            sync.Mutex
+	hostname, address, resolvConf string
+}
+
+func (e *podEtc) setHostname(hostname string) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.hostname = hostname
+	return e.write()
+}
+
+func (e *podEtc) setNetwork(address, resolvConf string) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.address, e.resolvConf = address, resolvConf
+	return e.write()
+}
+
+// write rewrites the files in place: containers have them mounted. The guest's own look-ups need resolv.conf before
+// the host name is known.
+func (e *podEtc) write() error {
+	if err := os.MkdirAll(e.layout.etc(""), 0o755); err != nil {
 		return err
 	}
 	for name, text := range map[string]string{
-		"hosts": hostsText(hostname, address), "hostname": hostname + "\n", "resolv.conf": resolvConf,
+		"hosts": hostsText(e.hostname, e.address), "hostname": e.hostname + "\n", "resolv.conf": e.resolvConf,
 	} {
-		if err := os.WriteFile(layout.etc(name), []byte(text), 0o644); err != nil {
+		if err := os.WriteFile(e.layout.etc(name), []byte(text), 0o644); err != nil {
 			return err
 		}
 	}

@@ -8,6 +8,7 @@ type pod struct {
 	TerminationGracePeriodSeconds int                      `json:"terminationGracePeriodSeconds"`
 	DrainSeconds                  int                      `json:"drainSeconds"`
 	HealthPort                    int                      `json:"healthPort"`
+	MetadataAccess                bool                     `json:"metadataAccess"` // containers may ask the cloud's metadata service
 	Inventory                     map[string]inventorySpec `json:"inventory"`
 	Containers                    []containerSpec          `json:"containers"`
 	Volumes                       []volumeSpec             `json:"volumes"`

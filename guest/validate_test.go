@@ -96,7 +96,7 @@ func TestAllComplaintsComeAtOnce(t *testing.T) {
 
 func TestTheContractsBootConfigurationIsUnderstood(t *testing.T) {
 	text := strings.Replace(string(contractExample(t, 1)), "<base64>", "czNjcjN0", 1)
-	boot, err := parseBootConfig([]byte(text))
+	boot, err := parseBootConfig([]byte(text), "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +118,7 @@ func TestBrokenBootConfigurationsAreRefusedWithoutTellingSecrets(t *testing.T) {
 		`{"schema": 1, "instance": "a", "secrets": {"s": {"k": "canary"}}}`: "secrets.s.k: is not base64",
 		`{"schema": 1, "instance": "a", "extra": 1}`:                        "unknown field",
 	} {
-		_, err := parseBootConfig([]byte(text))
+		_, err := parseBootConfig([]byte(text), "")
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "canary") {
 			t.Errorf("%s\n\tgives %v, want %q", text, err, want)
 		}
@@ -130,7 +130,7 @@ func TestBaseIsParsed(t *testing.T) {
 	if err != nil || b.Modules[0] != "virtio_pci" {
 		t.Errorf("%+v %v", b, err)
 	}
-	if _, err := bootConfigPath("carrier pigeon"); err == nil {
+	if _, err := new(guest).bootSource("carrier pigeon"); err == nil {
 		t.Error("an unknown place of the boot configuration was accepted")
 	}
 }

@@ -39,9 +39,9 @@ func vmMain() {
 		if mounted != nil {
 			crash(mounted.Error())
 		}
-		bootFile, err := g.bootVM()
+		source, err := g.bootVM()
 		if err == nil {
-			err = g.run(bootFile)
+			err = g.run(source)
 		}
 		if err != nil {
 			crash(err.Error())
@@ -51,36 +51,40 @@ func vmMain() {
 }
 
 // bootVM makes the hardware usable and returns where the boot configuration lies.
-func (g *guest) bootVM() (bootFile string, err error) {
+func (g *guest) bootVM() (bootSource, error) {
 	button, err := newPowerButton(g.ask)
 	if err != nil {
-		return "", fmt.Errorf("power button: %w", err)
+		return bootSource{}, fmt.Errorf("power button: %w", err)
 	}
 	data, err := os.ReadFile(g.layout.baseFile())
 	if err != nil {
-		return "", err
+		return bootSource{}, err
 	}
 	base, err := parseBase(data)
 	if err != nil {
-		return "", err
+		return bootSource{}, err
 	}
 	release, err := kernelRelease()
 	if err != nil {
-		return "", err
+		return bootSource{}, err
 	}
 	if err := loadModules(filepath.Join(g.layout.kernelModules(), release), base.Modules); err != nil {
-		return "", err
+		return bootSource{}, err
 	}
 	go guarded(button.run)
 	if err := netDevice("lo").up(); err != nil {
-		return "", err
+		return bootSource{}, err
 	}
-	g.network = func(ctx context.Context, boot *bootConfig) <-chan string {
-		network := newNetwork(g.layout, boot.Hostname, g.reaper, g.events)
-		go guarded(func() { network.run(ctx) })
-		return network.address
-	}
-	return bootConfigPath(base.BootConfig)
+	g.network = g.dhcp
+	g.hideMetadata = hideMetadata
+	return g.bootSource(base.BootConfig)
+}
+
+// dhcp starts to look for an address on the network card.
+func (g *guest) dhcp(ctx context.Context, hostname string) <-chan string {
+	network := newNetwork(g.etc, hostname, g.reaper, g.events)
+	go guarded(func() { network.run(ctx) })
+	return network.address
 }
 
 func parseBase(data []byte) (*base, error) {
