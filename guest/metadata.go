@@ -141,7 +141,7 @@ func readChunks(reader *bufio.Reader, limit int64, tooLong error) ([]byte, error
 			return nil, errors.New("the answer's chunks are damaged")
 		case size == 0:
 			return body, nil
-		case int64(len(body))+size > limit:
+		case size > limit-int64(len(body)):
 			return nil, tooLong
 		}
 		chunk := make([]byte, size+2) // and the end of its line
