@@ -6,7 +6,7 @@ import base64
 import functools
 import hmac
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from attrs import evolve, frozen
 
@@ -112,7 +112,7 @@ def plan(workloads: Workloads, locked: Locked, target: Target, *, secret_key: by
         images.setdefault(image.name, image)
         group = _group(workload, image, locked, target, secrets)
         count = restarts.get((group.mark.namespace, group.mark.workload), 0)
-        groups[workload.namespace, workload.name] = _of_revision(evolve(group, restarts=count), image, target)
+        groups[workload.namespace, workload.name] = of_revision(evolve(group, restarts=count), image, target)
     strategies = {key(groups[one.namespace, one.name]): one.strategy for one in workloads.workloads}
     balancers = [_balancer(service, groups, target) for service in workloads.services]
     records = [_record(balancer, target) for balancer in balancers]
@@ -130,7 +130,7 @@ def plan(workloads: Workloads, locked: Locked, target: Target, *, secret_key: by
         application=target.application,
         provider=target.provider.name,
         resources=resources,
-        fingerprint=_fingerprint(resources, strategies),
+        fingerprint=fingerprint_of(resources, strategies),
         lock=locked,
         notices=(*workloads.notices, *_unscaled(workloads.workloads, target)),
         strategies=strategies,
@@ -143,47 +143,9 @@ def groups_of(plan: Plan | None) -> tuple[InstanceGroup, ...]:
     return tuple(one for one in (plan.resources if plan else ()) if isinstance(one, InstanceGroup))
 
 
-def _fingerprint(resources: Iterable[Resource], strategies: Mapping[str, Strategy]) -> str:
+def fingerprint_of(resources: Iterable[Resource], strategies: Mapping[str, Strategy]) -> str:
+    """Return what tells plans apart that want something else."""
     return names.digest([to_data(resource) for resource in resources], {name: to_data(one) for name, one in sorted(strategies.items())})
-
-
-def restarted(plan: Plan, workloads: Collection[tuple[str, str]], target: Target) -> Plan:
-    """Return a plan in which workloads (namespace and name, as marks have them) are of another revision, and nothing else is new."""
-    images = {one.name: one for one in plan.resources if isinstance(one, Image)}
-    renamed: dict[str, InstanceGroup] = {}
-    for group in groups_of(plan):
-        if (group.mark.namespace, group.mark.workload) in workloads:
-            again = evolve(group, restarts=group.restarts + 1)
-            renamed[group.name] = _of_revision(again, images[group.image], target)
-    resources = tuple(_renamed(one, renamed) for one in plan.resources)
-    strategies = {
-        key(renamed[name.partition("/")[2]]) if name.partition("/")[2] in renamed else name: one for name, one in plan.strategies.items()
-    }
-    return evolve(plan, resources=resources, strategies=strategies, fingerprint=_fingerprint(resources, strategies))
-
-
-def _renamed(resource: Resource, renamed: Mapping[str, InstanceGroup]) -> Resource:
-    if isinstance(resource, InstanceGroup):
-        return renamed.get(resource.name, resource)
-    if isinstance(resource, Balancer):
-        backends = (evolve(one, group=renamed[one.group].name) if one.group in renamed else one for one in resource.backends)
-        return evolve(resource, backends=tuple(backends))
-    return resource
-
-
-def merged(current: Plan, other: Plan, workloads: Collection[tuple[str, str]]) -> Plan:
-    """Return `current` with workloads (namespace and name, as marks have them) as `other` has them."""
-    theirs = {(one.mark.namespace, one.mark.workload): one for one in groups_of(other)}
-    ours = {(one.mark.namespace, one.mark.workload): one for one in groups_of(current)}
-    swapped = {ours[which].name: theirs[which] for which in workloads if which in ours and which in theirs}
-    resources = {key(one): one for one in (_renamed(one, swapped) for one in current.resources)}
-    available = other.by_key()
-    needed = {name: available[name] for group in swapped.values() for name in group.needs if name in available}
-    ordered = tuple({**needed, **resources}.values())
-    chosen = {key(one): key(old) for which in workloads if (one := theirs.get(which)) and (old := ours.get(which))}
-    strategies = {name: one for name, one in current.strategies.items() if name not in chosen.values()}
-    strategies |= {name: other.strategies[name] for name in chosen if name in other.strategies}
-    return evolve(current, resources=ordered, strategies=strategies, fingerprint=_fingerprint(ordered, strategies))
 
 
 def _unscaled(workloads: Iterable[Workload], target: Target) -> Iterable[Notice]:
@@ -412,7 +374,7 @@ def _group(workload: Workload, image: Image, locked: Locked, target: Target, sec
     )
 
 
-def _of_revision(group: InstanceGroup, image: Image, target: Target) -> InstanceGroup:
+def of_revision(group: InstanceGroup, image: Image, target: Target) -> InstanceGroup:
     """Give a group the revision that its template has, and the name that follows from it."""
     restarts = [group.restarts] if group.restarts else []
     template = (image.digest, to_data(group.boot), group.cpu_millis, group.memory_mib, image.architecture, *restarts)

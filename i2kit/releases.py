@@ -8,7 +8,7 @@ from typing import Literal
 
 from attrs import evolve, frozen
 
-from i2kit import planner
+from i2kit import planner, replanning
 from i2kit.driver import Driver
 from i2kit.environment import Environment
 from i2kit.errors import InvalidInput, Problem
@@ -198,7 +198,7 @@ def _goal(entries: Sequence[Entry], chosen: Entry, application: str, workload: s
         raise InvalidInput(Problem(code="no-release", message=f"release {chosen.release} of {application!r} holds no plan"))
     if workload is None:
         return plan
-    return planner.merged(present.plan, plan, _named(plan, workload, application))
+    return replanning.merged(present.plan, plan, _named(plan, workload, application))
 
 
 def _named(plan: Plan, workload: str | None, application: str) -> Collection[tuple[str, str]]:
@@ -237,7 +237,7 @@ def restart(
                 Problem(code="no-release", message=f"application {application!r} was never deployed whole", hint="deploy it")
             )
         which = _named(released.plan, workload, application)
-        plan = planner.restarted(released.plan, which, target(environment, application))
+        plan = replanning.restarted(released.plan, which, target(environment, application))
         return carry_out(_run(driver, environment, options, report, cancel), plan, _NONE, action="restart")
 
 

@@ -25,7 +25,6 @@ from i2kit.steps import (
     Rollout,
     Seen,
     Shift,
-    Step,
     Undone,
     Wait,
 )
@@ -393,45 +392,3 @@ def _settled_back(scene: _Scene, stable: InstanceGroup, size: int) -> Action:
     if stable.scaling is not None and not scene.group(stable).scaling:
         return Resize(group=evolve(stable, replicas=size), reason="its size follows the load again")
     return Undone()
-
-
-_MOST_STEPS = 10_000
-
-
-def simulate(rollout: Rollout, seen: Seen, now: float = 0.0) -> tuple[Step, ...]:
-    """Return the steps that the rollout takes when every member becomes ready."""
-    steps: list[Step] = []
-    for _ in range(_MOST_STEPS):
-        action = next_step(rollout, seen, now)
-        match action:
-            case Resize(group=group):
-                there = group.name in seen.groups
-                before = seen.groups[group.name].size if there else 0
-                text = f"{group.name}: size {before} -> {group.replicas}" if there else f"{group.name}: new, size {group.replicas}"
-                if not there or before != group.replicas:
-                    steps.append(Step(kind="resize", text=text))
-                state = GroupSeen(size=group.replicas, ready=group.replicas, available=group.replicas, scaling=group.scaling is not None)
-                seen = evolve(seen, groups={**seen.groups, group.name: state}, progressed=now)
-            case Shift(weights=weights):
-                shown = ", ".join(f"{name} {weight}%" for name, weight in weights.items())
-                steps.append(Step(kind="traffic", text=f"traffic: {shown}"))
-                seen = evolve(seen, traffic=weights, unsettled=False)
-            case Remove(group=group):
-                steps.append(Step(kind="remove", text=f"{group.name}: drained and removed"))
-                left = {name: one for name, one in seen.groups.items() if name != group.name}
-                seen = evolve(seen, groups=left, traffic={name: weight for name, weight in seen.traffic.items() if name != group.name})
-            case Restore():
-                seen = evolve(seen, restored=True)
-            case Advance(position=position):
-                rollout = evolve(rollout, position=position)
-            case Wait(reason=reason, until=until):
-                if until is None:
-                    return (*steps, Step(kind="wait", text=f"wait: {reason}"))
-                steps.append(Step(kind="wait", text=reason))
-                now = until
-            case Pause(reason=reason):
-                steps.append(Step(kind="pause", text=reason))
-                rollout = evolve(rollout, position=evolve(rollout.position, promoted=True))
-            case _:
-                return tuple(steps)
-    return tuple(steps)

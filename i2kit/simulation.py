@@ -12,12 +12,14 @@ from i2kit.courses import Course, Stage
 from i2kit.plan import Changes, GroupHealth, Observed
 from i2kit.records import last_release
 from i2kit.resources import InstanceGroup
-from i2kit.rollout import simulate
-from i2kit.steps import Rollout, Seen, Step
+from i2kit.rollout import next_step
+from i2kit.steps import Advance, GroupSeen, Pause, Remove, Resize, Restore, Rollout, Seen, Shift, Step, Wait
 from i2kit.world import Look, World
 
 if TYPE_CHECKING:
     from i2kit.operations import Preview
+
+_MOST_STEPS = 10_000
 
 
 def steps_of(preview: Preview) -> Mapping[str, tuple[Step, ...]]:
@@ -30,6 +32,45 @@ def steps_of(preview: Preview) -> Mapping[str, tuple[Step, ...]]:
     by_key = {change.key: change for change in preview.changes.changes}
     stage = Stage.of(by_key, before, _world(preview.observed, preview.changes), preview.changes.rollouts)
     return {one.workload: simulate(one, _start(stage, one)) for one in preview.changes.rollouts}
+
+
+def simulate(rollout: Rollout, seen: Seen, now: float = 0.0) -> tuple[Step, ...]:
+    """Return the steps that the rollout takes when every member becomes ready."""
+    steps: list[Step] = []
+    for _ in range(_MOST_STEPS):
+        action = next_step(rollout, seen, now)
+        match action:
+            case Resize(group=group):
+                there = group.name in seen.groups
+                before = seen.groups[group.name].size if there else 0
+                text = f"{group.name}: size {before} -> {group.replicas}" if there else f"{group.name}: new, size {group.replicas}"
+                if not there or before != group.replicas:
+                    steps.append(Step(kind="resize", text=text))
+                state = GroupSeen(size=group.replicas, ready=group.replicas, available=group.replicas, scaling=group.scaling is not None)
+                seen = evolve(seen, groups={**seen.groups, group.name: state}, progressed=now)
+            case Shift(weights=weights):
+                shown = ", ".join(f"{name} {weight}%" for name, weight in weights.items())
+                steps.append(Step(kind="traffic", text=f"traffic: {shown}"))
+                seen = evolve(seen, traffic=weights, unsettled=False)
+            case Remove(group=group):
+                steps.append(Step(kind="remove", text=f"{group.name}: drained and removed"))
+                left = {name: one for name, one in seen.groups.items() if name != group.name}
+                seen = evolve(seen, groups=left, traffic={name: weight for name, weight in seen.traffic.items() if name != group.name})
+            case Restore():
+                seen = evolve(seen, restored=True)
+            case Advance(position=position):
+                rollout = evolve(rollout, position=position)
+            case Wait(reason=reason, until=until):
+                if until is None:
+                    return (*steps, Step(kind="wait", text=f"wait: {reason}"))
+                steps.append(Step(kind="wait", text=reason))
+                now = until
+            case Pause(reason=reason):
+                steps.append(Step(kind="pause", text=reason))
+                rollout = evolve(rollout, position=evolve(rollout.position, promoted=True))
+            case _:
+                return tuple(steps)
+    return tuple(steps)
 
 
 def _world(observed: Observed, changes: Changes) -> World:

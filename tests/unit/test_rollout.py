@@ -25,6 +25,7 @@ from rolling import (
 
 from i2kit import rollout as rollouts
 from i2kit.rollout import next_step
+from i2kit.simulation import simulate
 from i2kit.steps import Advance, Done, GroupSeen, Pause, Position, Remove, Resize, Rollout, Seen, Shift, Step, Undone, Wait
 from i2kit.strategy import Amount, CanaryStep, Scaling, Strategy
 
@@ -414,11 +415,11 @@ SIMULATED = {
 def test_a_plan_shows_the_steps(name: str) -> None:
     strategy, expected = SIMULATED[name]
     seen = Seen(groups={"old": GroupSeen(size=2, ready=2, available=2)}, traffic={"old": 100})
-    assert rollouts.simulate(update(strategy, 2), seen) == tuple(Step(kind=kind, text=text) for kind, text in expected)  # type: ignore[arg-type]
+    assert simulate(update(strategy, 2), seen) == tuple(Step(kind=kind, text=text) for kind, text in expected)  # type: ignore[arg-type]
 
 
 def test_balancers_are_only_named_where_there_are_any() -> None:
-    steps = rollouts.simulate(update(Strategy(), 2, balanced=False), Seen(groups={"old": GroupSeen(size=2, ready=2, available=2)}))
+    steps = simulate(update(Strategy(), 2, balanced=False), Seen(groups={"old": GroupSeen(size=2, ready=2, available=2)}))
     assert {step.kind for step in steps} == {"resize", "remove"}
     assert WEB in update(Strategy(), 2).balancers
 
