@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tarfile
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 from i2kit.errors import BuildError
 from i2kit.images import oci, tree
 from i2kit.images.folders import written_aside
-from i2kit.images.layers import INDEX_SCHEMA, open_layer
+from i2kit.images.layers import INDEX_SCHEMA, contents, damaged
 from i2kit.images.locked import Inventory, LockedImage
 from i2kit.images.store import ImageStore, StoredImage
 from i2kit.paths import cache_home
@@ -20,6 +19,8 @@ from i2kit.wire import from_data, to_data
 
 _SUMMARY_SCHEMA = 3
 _HIGHEST_ID = 0xFFFFFFFE
+_LARGEST_READ = 512 << 20
+"""Bytes of what is read whole: accounts, kernels and their modules. A sparse file may claim anything."""
 
 
 def chain_id(manifest: oci.Manifest) -> str:
@@ -98,7 +99,7 @@ def _number(text: str, user: str) -> int:
 
 
 def read_file(store: ImageStore, manifest: oci.Manifest, path: str, entries: Collection[tree.Entry] | None = None) -> bytes | None:
-    """Return a file's content; None when the image has no such file. Raises `BuildError` for what is damaged."""
+    """Return a file's content; None when the image has no such file. Raises `BuildError` for what is damaged or cannot be meant."""
     found = store.entries(manifest) if entries is None else entries
     inode = next((entry.inode for entry in found if entry.path == path and entry.inode.type == "file"), None)
     if inode is None:
@@ -108,10 +109,10 @@ def read_file(store: ImageStore, manifest: oci.Manifest, path: str, entries: Col
 
 
 def layer_contents(name: str, blob: Path, numbers: Collection[int]) -> dict[int, bytes]:
-    """Return the content of some members of a layer by their numbers."""
+    """Return the content of some files of a layer by their numbers. Raises `BuildError` for what is damaged or too large to be meant."""
     found = {}
-    with open_layer(name, blob) as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
-        for number, info in enumerate(archive):
-            if number in numbers and (content := archive.extractfile(info)) is not None:
-                found[number] = content.read()
+    for number, size, pieces in contents(name, blob, numbers):
+        if size > _LARGEST_READ:
+            raise damaged(name, f"its member {number} has {size} bytes, more than a file of its name can have")
+        found[number] = b"".join(pieces)
     return found

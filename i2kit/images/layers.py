@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import io
 import json
 import tarfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Literal, cast
@@ -19,10 +18,19 @@ from attrs import astuple, frozen
 from i2kit.errors import BuildError, I2kitError
 from i2kit.images.folders import written_aside
 from i2kit.images.locked import Layer
+from i2kit.images.plaintars import UntrustedTar
 from i2kit.paths import cache_home
 
-INDEX_SCHEMA = 1
+INDEX_SCHEMA = 2
 PAGE = 4096
+MEMBERS_AT_MOST = 1 << 20
+"""Of one layer; a whole desktop's files are a third of it. Layers of nothing but headers compress to almost nothing."""
+
+_CHUNK = 1 << 20
+_LARGEST_ID = 0xFFFFFFFE
+_LARGEST_FILE = 1 << 40
+_LATEST = 0xFFFFFFFF
+_LONGEST_PATH, _LONGEST_NAME, _DEEPEST = 4095, 255, 256
 
 EntryType = Literal["file", "link", "directory", "symlink", "char", "block", "fifo"]
 
@@ -84,26 +92,56 @@ def _row(member: Member) -> tuple[object, ...]:
 
 
 def _read_members(layer: Layer, blob: Path) -> tuple[Member, ...]:
-    found = []
+    found: list[Member] = []
     with open_layer(layer.digest, blob) as stream:
-        hashed = _HashedReader(stream)
-        with tarfile.open(fileobj=cast(IO[bytes], hashed), mode="r|", errorlevel=2) as archive:
-            for number, info in enumerate(archive):
-                found.append(_member(layer.digest, number, info))
-        hashed.drain()
-    actual = f"sha256:{hashed.digest.hexdigest()}"
+        tar = UntrustedTar(stream)
+        for number, info in enumerate(tar):
+            if number >= MEMBERS_AT_MOST:
+                raise damaged(layer.digest, f"it has more than {MEMBERS_AT_MOST} members")
+            found.append(_member(layer.digest, number, info))
+        actual = tar.digest()
     if actual != layer.diff_id:
         raise damaged(layer.digest, f"the plain tar is {actual}, the image's configuration says {layer.diff_id}", code="digest-mismatch")
     return tuple(found)
+
+
+def contents(name: str, blob: Path, numbers: Collection[int]) -> Iterator[tuple[int, int, Iterator[bytes]]]:
+    """Yield the contents of some files of a layer, as number, bytes in all and pieces, in the order in which they lie there.
+
+    The pieces of one file are to be read before the next is asked for. Raises `BuildError`, as `members` does.
+    """
+    missing = set(numbers)
+    with open_layer(name, blob) as stream:
+        tar = UntrustedTar(stream)
+        for number, info in enumerate(tar if missing else ()):
+            if number not in missing or info.type not in _TYPES or _TYPES[info.type] != "file":
+                continue
+            yield number, info.size, _pieces(name, tar, info)
+            missing.discard(number)
+            if not missing:
+                return
+    if missing:
+        raise damaged(name, "it has less in it than when it was imported")
+
+
+def _pieces(name: str, tar: UntrustedTar, info: tarfile.TarInfo) -> Iterator[bytes]:
+    with _damage(name):
+        yield from tar.content(info, _CHUNK)
 
 
 def _member(layer: str, number: int, info: tarfile.TarInfo) -> Member:
     kind = _TYPES.get(info.type)
     if kind is None:
         raise damaged(layer, f"{info.name!r} is of a type ({info.type!r}) that no file system has")
+    device = (info.devmajor, info.devminor) if kind in ("char", "block") else (0, 0)
+    numbers = (info.uid, info.gid, *device)
+    if not all(0 <= number <= _LARGEST_ID for number in numbers) or not 0 <= info.size <= _LARGEST_FILE:
+        raise damaged(layer, f"{info.name!r} has numbers that no file has: size {info.size}, owner and device {numbers}")
     target = info.linkname if kind in ("link", "symlink") else ""
     if kind == "link":
         target = safe_path(layer, target)
+    elif _bytes(target) > _LONGEST_PATH or "\0" in target:
+        raise damaged(layer, f"{info.name!r} is a link to a name that no file can have")
     return Member(
         number,
         safe_path(layer, info.name),
@@ -111,18 +149,18 @@ def _member(layer: str, number: int, info: tarfile.TarInfo) -> Member:
         info.mode & 0o7777,
         info.uid,
         info.gid,
-        int(info.mtime),
+        # What lies before 1970 or after 2106 has the nearest date that every one of our formats can hold.
+        min(max(int(info.mtime), 0), _LATEST),
         info.size if kind == "file" else 0,
         target,
-        info.devmajor,
-        info.devminor,
+        *device,
     )
 
 
 def safe_path(layer: str, name: str) -> str:
     """Return a tar member's name as a path relative to the root; the root itself is the empty string.
 
-    Raises `BuildError` for names that lead out of it.
+    Raises `BuildError` for names that lead out of it, and for those that are longer or deeper than any file system has them.
     """
     if name in ("/", "./", "."):
         return ""
@@ -131,14 +169,24 @@ def safe_path(layer: str, name: str) -> str:
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if ".." in parts:
         raise damaged(layer, f"{name!r} leads out of the image", code="layer-unsafe-path")
+    if _bytes(name) > _LONGEST_PATH or len(parts) > _DEEPEST or any(_bytes(part) > _LONGEST_NAME for part in parts):
+        raise damaged(layer, f"{name[:80]!r}... is longer or deeper than a path may be")
     return "/".join(parts)
+
+
+def _bytes(name: str) -> int:
+    return len(name.encode("utf-8", "surrogateescape"))
 
 
 @contextmanager
 def open_layer(name: str, blob: Path) -> Iterator[IO[bytes]]:
     """Open a layer's plain tar, whatever it is compressed with; what is damaged raises `BuildError`."""
-    try:
-        with blob.open("rb") as raw:
+    with _damage(name):
+        try:
+            raw = blob.open("rb")
+        except FileNotFoundError as error:
+            raise damaged(name, "it is not in the store", code="blob-missing") from error
+        with raw:
             magic = raw.read(4)
             raw.seek(0)
             if magic[:2] == b"\x1f\x8b":
@@ -149,24 +197,12 @@ def open_layer(name: str, blob: Path) -> Iterator[IO[bytes]]:
                     yield cast(IO[bytes], plain)
             else:
                 yield raw
-    except FileNotFoundError as error:
-        raise damaged(name, "it is not in the store", code="blob-missing") from error
+
+
+@contextmanager
+def _damage(name: str) -> Iterator[None]:
+    """Say of everything that the readers of formats stumble over that the layer is damaged."""
+    try:
+        yield
     except (tarfile.TarError, zlib.error, gzip.BadGzipFile, zstandard.ZstdError, EOFError) as error:
         raise damaged(name, f"it cannot be read ({error})") from error
-
-
-class _HashedReader:
-    """Reads for tarfile and hashes all that passes."""
-
-    def __init__(self, stream: IO[bytes]) -> None:
-        self._stream = stream
-        self.digest = hashlib.sha256()
-
-    def read(self, size: int = -1) -> bytes:
-        data = self._stream.read(size)
-        self.digest.update(data)
-        return data
-
-    def drain(self) -> None:
-        while self.read(1 << 20):
-            pass

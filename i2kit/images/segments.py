@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tarfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from attrs import astuple, evolve, frozen
 
 from i2kit.images import cpio
 from i2kit.images.folders import written_aside
-from i2kit.images.layers import damaged, open_layer
+from i2kit.images.layers import contents
 from i2kit.images.locked import Layer
 from i2kit.images.rootfs import Item, ancestors, made_folder
 from i2kit.images.tree import as_bytes
@@ -22,7 +21,6 @@ SCHEMA = 1
 COMPRESSION = "zstd-19-w17"
 """What segments are compressed with; why is in docs/explanation/images.md."""
 
-_CHUNK = 1 << 18
 _WINDOW = 17
 """Of 128 KiB, as a power of two: the kernel needs that much memory more while it unpacks; 8 MiB would cost a VM 4 MB."""
 
@@ -107,22 +105,15 @@ def _write_layer_files(segment: Segment, blob: Callable[[str], Path], writer: cp
     if not names or segment.layer is None:
         return
     digest = segment.layer.digest
-    with open_layer(digest, blob(digest)) as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
-        for number, info in enumerate(archive):
-            if number not in names:
-                continue
-            first, *others = names.pop(number)
-            links = {"inode": number + 1, "links": len(others) + 1}
-            writer.begin(_header(first, size=info.size, **links))
-            content = archive.extractfile(info)
-            while content is not None and (data := content.read(_CHUNK)):
-                writer.feed(data)
-            writer.end()
-            for other in others:
-                writer.add(_header(other, **links))
-            if not names:
-                return
-    raise damaged(digest, "it has less in it than when it was imported")
+    for number, size, pieces in contents(digest, blob(digest), names):
+        first, *others = names[number]
+        links = {"inode": number + 1, "links": len(others) + 1}
+        writer.begin(_header(first, size=size, **links))
+        for piece in pieces:
+            writer.feed(piece)
+        writer.end()
+        for other in others:
+            writer.add(_header(other, **links))
 
 
 def _header(item: Item, *, size: int = 0, inode: int = 0, links: int = 1) -> cpio.Header:

@@ -66,7 +66,7 @@ def merge(layers: Iterable[tuple[str, tuple[Member, ...]]]) -> tuple[Entry, ...]
             laying.remove(member)
         for member in members:
             laying.add(member)
-    return tuple(_walk(root, ""))
+    return tuple(_walk(root))
 
 
 @define(eq=False)
@@ -75,10 +75,13 @@ class _Node:
     children: dict[str, _Node] = field(factory=dict)
 
 
-def _walk(node: _Node, path: str) -> Iterator[Entry]:
-    yield Entry(path, node.inode)
-    for name in sorted(node.children, key=as_bytes):
-        yield from _walk(node.children[name], f"{path}/{name}" if path else name)
+def _walk(root: _Node) -> Iterator[Entry]:
+    todo = [("", root)]
+    while todo:
+        path, node = todo.pop()
+        yield Entry(path, node.inode)
+        below = sorted(node.children, key=as_bytes, reverse=True)
+        todo += [(f"{path}/{name}" if path else name, node.children[name]) for name in below]
 
 
 def as_bytes(path: str) -> bytes:
