@@ -135,7 +135,7 @@ def _from_index(
             continue
         config_digest = oci.descriptor_digest(what, document.get("config"))
         config = _blob(archive, what, config_digest)
-        if not _fits(oci.configuration(what, config), architecture):
+        if not fits(oci.configuration(what, config), architecture):
             continue
         layers = [oci.descriptor_digest(what, layer) for layer in document.get("layers") or ()]
         yield Candidate(manifest=data, config=config, names=own, files={layer: blob_name(layer) for layer in layers})
@@ -153,7 +153,8 @@ def _may_fit(descriptor: dict[str, Any], architecture: str) -> bool:
     return named is None or (named == oci.ARCHITECTURES.get(architecture) and platform.get("os", "linux") == "linux")
 
 
-def _fits(config: oci.Configuration, architecture: str) -> bool:
+def fits(config: oci.Configuration, architecture: str) -> bool:
+    """Whether an image runs on such a machine."""
     return config.architecture == oci.ARCHITECTURES.get(architecture) and config.os in ("", "linux")
 
 

@@ -16,7 +16,7 @@ import zstandard
 from attrs import astuple, frozen
 
 from i2kit.errors import BuildError, I2kitError
-from i2kit.images.folders import written_aside
+from i2kit.images.folders import file_digest, written_aside
 from i2kit.images.locked import Layer
 from i2kit.images.plaintars import UntrustedTar
 from i2kit.paths import cache_home
@@ -67,7 +67,11 @@ class Member:
 
 def damaged(layer: str, reason: str, *, code: str = "layer-damaged") -> I2kitError:
     """Make the error for a layer that cannot be used."""
-    return BuildError.of(code, f"layer {layer}: {reason}", hint="import or pull the image again; if that does not help, build it anew")
+    return BuildError.of(
+        code,
+        f"layer {layer}: {reason}",
+        hint="remove it (`i2kit images rm`), and import or pull it again; if that does not help, build it anew",
+    )
 
 
 def members(layer: Layer, blob: Path) -> tuple[Member, ...]:
@@ -105,12 +109,15 @@ def _read_members(layer: Layer, blob: Path) -> tuple[Member, ...]:
     return tuple(found)
 
 
-def contents(name: str, blob: Path, numbers: Collection[int]) -> Iterator[tuple[int, int, Iterator[bytes]]]:
+def contents(name: str, blob: Path, numbers: Collection[int], *, trusted: bool = False) -> Iterator[tuple[int, int, Iterator[bytes]]]:
     """Yield the contents of some files of a layer, as number, bytes in all and pieces, in the order in which they lie there.
 
-    The pieces of one file are to be read before the next is asked for. Raises `BuildError`, as `members` does.
+    The pieces of one file are to be read before the next is asked for. `name` is the layer's digest; unless it is `trusted`, the layer is
+    checked against it: a disk may have changed it since it was imported. Raises `BuildError`, as `members` does.
     """
     missing = set(numbers)
+    if missing and not trusted and blob.exists() and file_digest(blob) != name:
+        raise damaged(name, "it is not what its digest says any more", code="digest-mismatch")
     with open_layer(name, blob) as stream:
         tar = UntrustedTar(stream)
         for number, info in enumerate(tar if missing else ()):

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from attrs import evolve
 
 from i2kit.environment import Environment
 from i2kit.errors import I2kitError, InvalidInput, Problem, Where
-from i2kit.images import skopeo
+from i2kit.images import pulls, skopeo
 from i2kit.images.base import lock_base
 from i2kit.images.inspection import locked_image
 from i2kit.images.locked import Locked, LockedImage
+from i2kit.images.logins import Login, logins
 from i2kit.images.reference import Reference, parse
 from i2kit.images.store import ImageStore, StoredImage, default_store
-from i2kit.manifest.workloads import Workloads
+from i2kit.manifest.workloads import SecretData, Workloads
 
 ARCHITECTURE = "x86_64"
 _AT_ONCE = 4
@@ -37,7 +38,7 @@ def resolve(
 
     `previous` keeps the base unless `update_base` moves it. Raises `UnresolvedImages` with a problem for every container whose image cannot
     be had: ``image-not-found``, ``image-reference-invalid``, ``image-architecture``, ``registry-auth``, ``registry-unreachable``,
-    ``registry-failed``; and what `lock_base` raises.
+    ``registry-untrusted``, ``registry-failed``, ``digest-mismatch``; and what `lock_base` raises.
     """
     store = store or default_store()
     images = _images(workloads, store, progress)
@@ -64,12 +65,16 @@ def examine(workloads: Workloads, *, store: ImageStore | None = None) -> tuple[d
 def _images(workloads: Workloads, store: ImageStore, progress: Progress | None) -> dict[str, LockedImage]:
     """Look up every image; without `progress` nothing is pulled, and what only registries have is left out."""
     places: dict[str, list[Where]] = {}
+    secrets: dict[str, list[SecretData]] = {}
+    known = {(secret.namespace, secret.name): secret for secret in workloads.pull_secrets}
     for workload in workloads.workloads:
         for container in workload.pod.containers:
             if container.image:  # one that could not be read has been complained about already
                 places.setdefault(container.image, []).append(container.where)
+                own = secrets.setdefault(container.image, [])
+                own += [known[workload.namespace, name] for name in workload.pod.pull_secrets if known[workload.namespace, name] not in own]
     with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
-        found = dict(zip(places, pool.map(lambda written: _image(written, store, progress), places), strict=True))
+        found = dict(zip(places, pool.map(lambda written: _image(written, store, progress, secrets[written]), places), strict=True))
     problems = [
         evolve(problem, where=where)
         for written, outcome in found.items()
@@ -83,7 +88,7 @@ def _images(workloads: Workloads, store: ImageStore, progress: Progress | None) 
     return images
 
 
-def _image(written: str, store: ImageStore, progress: Progress | None) -> LockedImage | I2kitError | None:
+def _image(written: str, store: ImageStore, progress: Progress | None, secrets: Sequence[SecretData]) -> LockedImage | I2kitError | None:
     try:
         reference = parse(written)
         # What somebody imported is meant; what was only pulled may have moved since, unless it is named by its digest.
@@ -98,32 +103,44 @@ def _image(written: str, store: ImageStore, progress: Progress | None) -> Locked
                     hint=f"{skopeo.HINT}, or `i2kit images import` the image",
                 )
             )
-        return _from_registry(reference, store, progress)
+        return _from_registry(reference, store, progress, secrets)
     except I2kitError as error:
         return error
 
 
-def _from_registry(reference: Reference, store: ImageStore, progress: Progress | None) -> LockedImage | None:
+def _from_registry(reference: Reference, store: ImageStore, progress: Progress | None, secrets: Sequence[SecretData]) -> LockedImage | None:
     stored = store.find(str(reference))
-    try:
-        remote = skopeo.look_up(reference, ARCHITECTURE)
-    except skopeo.RegistryError as error:
-        if stored is None or error.problems[0].code != "registry-unreachable" or not store.has(stored.digest):
+    with logins(reference, secrets) as tried:
+        try:
+            remote, login = _look_up(reference, tried)
+        except skopeo.RegistryError as error:
+            if stored is None or error.problems[0].code != "registry-unreachable" or not store.has(stored.digest):
+                raise _told(error) from None
+            if progress:
+                progress(f"{error.problems[0].message}; taking {reference} as it was pulled before")
+            return _checked(store, stored, reference)
+        if stored is not None and stored.digest == remote.digest and store.has(stored.digest):
+            return _checked(store, stored, reference)
+        if not progress:
+            return None
+        progress(f"pulling {reference}")
+        try:
+            with pulls.pulled(remote, store, ARCHITECTURE, login) as layout:
+                (image,) = store.import_path(layout, name=str(reference), architecture=ARCHITECTURE, pulled=True)
+        except skopeo.RegistryError as error:
             raise _told(error) from None
-        if progress:
-            progress(f"{error.problems[0].message}; taking {reference} as it was pulled before")
-        return _checked(store, stored, reference)
-    if stored is not None and stored.digest == remote.digest and store.has(stored.digest):
-        return _checked(store, stored, reference)
-    if not progress:
-        return None
-    progress(f"pulling {reference}")
-    try:
-        with skopeo.pulled(remote) as layout:
-            (image,) = store.import_path(layout, name=str(reference), architecture=ARCHITECTURE, pulled=True)
-    except skopeo.RegistryError as error:
-        raise _told(error) from None
-    return _checked(store, image, reference)
+        return _checked(store, image, reference)
+
+
+def _look_up(reference: Reference, tried: Sequence[Login]) -> tuple[skopeo.RemoteImage, Login]:
+    """Look a reference up with one login after the other, until the registry accepts one."""
+    for login in tried[:-1]:
+        try:
+            return skopeo.look_up(reference, ARCHITECTURE, login), login
+        except skopeo.RegistryError as error:
+            if error.problems[0].code != "registry-auth":
+                raise
+    return skopeo.look_up(reference, ARCHITECTURE, tried[-1]), tried[-1]
 
 
 def _checked(store: ImageStore, stored: StoredImage, reference: Reference) -> LockedImage:

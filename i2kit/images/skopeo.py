@@ -7,15 +7,13 @@ import os
 import re
 import shutil
 import subprocess
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from attrs import frozen
 
 from i2kit.errors import I2kitError, Problem
-from i2kit.images import archives, oci
+from i2kit.images import oci
+from i2kit.images.logins import Login, docker_configuration
 from i2kit.images.reference import Reference
 
 PROGRAM = "skopeo"
@@ -25,6 +23,11 @@ _PULL_SECONDS = 1800
 
 # What skopeo and registries say, and what it means; the first match counts.
 _MEANINGS = (
+    ("disk-full", re.compile(r"no space left on device|disk quota exceeded", re.I)),
+    ("digest-mismatch", re.compile(r"digest did not match|does not match provided manifest digest", re.I)),
+    ("registry-untrusted", re.compile(r"x509: |certificate signed by unknown|tls: failed to verify", re.I)),
+    # A registry that has the image and lost a part of it.
+    ("registry-failed", re.compile(r"(reading|fetching) blob.*\b404\b", re.I)),
     (
         "registry-auth",
         re.compile(
@@ -35,7 +38,7 @@ _MEANINGS = (
     (
         "registry-unreachable",
         re.compile(
-            r"dial tcp|no such host|connection re(fused|set)|timeout|deadline exceeded|x509|tls:|HTTP response to HTTPS|proxyconnect|"
+            r"dial tcp|no such host|connection re(fused|set)|timeout|deadline exceeded|tls:|HTTP response to HTTPS|proxyconnect|"
             r"network is unreachable|EOF|pinging container registry",
             re.I,
         ),
@@ -46,10 +49,16 @@ _CREDENTIALS = re.compile(r"(?<=//)[^/@\s\"]+@|(?<=[?&])[^\s\"]+|(?:Basic|Bearer
 
 @frozen(kw_only=True)
 class RemoteImage:
-    """What a registry has under a reference: the digest of the manifest for one architecture."""
+    """What a registry has under a reference: the digest of the manifest for one architecture, and the manifest, where it was seen."""
 
     reference: Reference
     digest: str
+    manifest: bytes = b""
+
+    @property
+    def exact(self) -> Reference:
+        """The reference by digest."""
+        return Reference(registry=self.reference.registry, repository=self.reference.repository, digest=self.digest)
 
 
 class RegistryError(I2kitError):
@@ -61,58 +70,68 @@ def installed() -> bool:
     return shutil.which(PROGRAM) is not None
 
 
-def look_up(reference: Reference, architecture: str) -> RemoteImage:
+def look_up(reference: Reference, architecture: str, login: Login = None) -> RemoteImage:
     """Ask the registry what a reference stands for. Raises `RegistryError`.
 
-    Its codes: ``image-not-found``, ``image-architecture``, ``registry-auth``, ``registry-unreachable``, ``registry-failed``.
+    Its codes: ``image-not-found``, ``image-architecture``, ``registry-auth``, ``registry-unreachable``, ``registry-untrusted``,
+    ``registry-failed``, ``digest-mismatch``.
     """
-    data = _run(reference, ["inspect", "--raw", *_options(reference, ""), _source(reference)], _LOOK_SECONDS)
+    data = _run(reference, ["inspect", "--raw", *_options(reference, login), _source(reference)], _LOOK_SECONDS)
+    if reference.digest and oci.digest_of(data) != reference.digest:
+        raise wrong_content(reference, reference.digest)
     document = oci.load(str(reference), data)
     if "manifests" not in document:
-        return RemoteImage(reference=reference, digest=oci.digest_of(data))
+        return RemoteImage(reference=reference, digest=oci.digest_of(data), manifest=data)
+    descriptors = document["manifests"]
+    if not isinstance(descriptors, list):
+        raise oci.malformed(str(reference), "`manifests` is not a list")
     wanted = oci.ARCHITECTURES.get(architecture, architecture)
     found = []
-    for descriptor in document["manifests"]:
+    for descriptor in descriptors:
+        digest = oci.descriptor_digest(str(reference), descriptor)
         platform = descriptor.get("platform") or {}
-        found.append(str(platform.get("architecture")))
+        found.append("/".join(str(platform[part]) for part in ("os", "architecture", "variant") if platform.get(part)))
         if platform.get("architecture") == wanted and platform.get("os", "linux") == "linux":
-            return RemoteImage(reference=reference, digest=oci.descriptor_digest(str(reference), descriptor))
+            return RemoteImage(reference=reference, digest=digest)
     raise wrong_architecture(reference, architecture, found)
 
 
 def wrong_architecture(reference: Reference, architecture: str, found: list[str]) -> RegistryError:
     """Make the error for an image that is not for our kind of machine."""
-    offered = ", ".join(sorted({name for name in found if name not in ("", "unknown", "None")})) or "nothing that is named"
+    offered = ", ".join(sorted({name for name in found if name and not name.startswith("unknown")})) or "nothing that is named"
     return _error(
         "image-architecture",
         f"image {reference} is not for linux/{oci.ARCHITECTURES.get(architecture, architecture)}, but for {offered}",
     )
 
 
-@contextmanager
-def pulled(image: RemoteImage) -> Iterator[Path]:
-    """Yield a folder with an OCI layout of the image, bytes as the registry has them. Raises `RegistryError`."""
-    reference = Reference(registry=image.reference.registry, repository=image.reference.repository, digest=image.digest)
-    with tempfile.TemporaryDirectory(prefix="i2kit-pull-") as scratch:
-        # skopeo's own oci: would rewrite Docker's manifests, and with them their digests.
-        copied = Path(scratch) / "dir"
-        arguments = ["copy", "--quiet", "--retry-times", "2", *_options(reference, "src-"), _source(reference), f"dir:{copied}"]
-        _run(reference, arguments, _PULL_SECONDS)
-        yield _layout(copied, Path(scratch) / "layout", image)
+def wrong_content(reference: Reference, digest: str) -> RegistryError:
+    """Make the error for a registry that gives something else than it says."""
+    return _error("digest-mismatch", f"registry {reference.registry} gives something else than {digest} for {reference}")
 
 
-def _layout(copied: Path, layout: Path, image: RemoteImage) -> Path:
-    manifest = (copied / "manifest.json").read_bytes()
-    blobs = layout / "blobs" / "sha256"
-    blobs.mkdir(parents=True)
-    for path in copied.iterdir():
-        if re.fullmatch(r"[0-9a-f]{64}", path.name):
-            path.rename(blobs / path.name)
-    digest = oci.digest_of(manifest)
-    (layout / archives.blob_name(digest)).write_bytes(manifest)
-    descriptor = {"mediaType": oci.MANIFEST, "digest": digest, "size": len(manifest)}
-    (layout / "index.json").write_bytes(oci.dump({"schemaVersion": 2, "manifests": [descriptor]}))
-    return layout
+def manifest(image: RemoteImage, login: Login) -> bytes:
+    """Return an image's manifest as the registry has it, verified. Raises `RegistryError`."""
+    data = _run(image.reference, ["inspect", "--raw", *_options(image.reference, login), _source(image.exact)], _LOOK_SECONDS)
+    if oci.digest_of(data) != image.digest:
+        raise wrong_content(image.reference, image.digest)
+    return data
+
+
+def configuration(image: RemoteImage, login: Login) -> bytes:
+    """Return an image's configuration as the registry has it. Raises `RegistryError`."""
+    arguments = ["inspect", "--config", "--raw", *_options(image.reference, login), _source(image.exact)]
+    return _run(image.reference, arguments, _LOOK_SECONDS)
+
+
+def copy(image: RemoteImage, login: Login, layout: Path, blobs: Path) -> None:
+    """Fetch an image's layers into `blobs`, except those that lie there already; `layout` is for what else skopeo writes.
+
+    It may write another manifest and configuration than the registry has (Docker's own become OCI's). Raises `RegistryError`.
+    """
+    arguments = ["copy", "--quiet", "--retry-times", "2", *_options(image.reference, login, "src-")]
+    arguments += ["--dest-shared-blob-dir", str(blobs), _source(image.exact), f"oci:{layout}:image"]
+    _run(image.reference, arguments, _PULL_SECONDS)
 
 
 def _source(reference: Reference) -> str:
@@ -121,14 +140,13 @@ def _source(reference: Reference) -> str:
     return f"docker://{reference.name}{suffix}"
 
 
-def _options(reference: Reference, prefix: str) -> list[str]:
+def _options(reference: Reference, login: Login, prefix: str = "") -> list[str]:
     options = []
-    configuration = os.environ.get("DOCKER_CONFIG")
     # skopeo knows REGISTRY_AUTH_FILE and ~/.docker/config.json, but not docker's own variable.
-    if configuration and "REGISTRY_AUTH_FILE" not in os.environ:
-        file = Path(configuration) / "config.json"
-        options += [f"--{prefix}authfile", str(file)] if prefix == "" and file.is_file() else []
-        options += ["--authfile", str(file)] if prefix and file.is_file() else []
+    if login is None and "DOCKER_CONFIG" in os.environ and "REGISTRY_AUTH_FILE" not in os.environ and docker_configuration().is_file():
+        login = docker_configuration()
+    if login is not None:
+        options += ["--authfile", str(login)]
     if is_loopback(reference.registry):
         options.append(f"--{prefix}tls-verify=false")
     return options
@@ -176,6 +194,16 @@ def _meaning(reference: Reference, said: str) -> RegistryError:
         return _error(code, f"registry {reference.registry} does not give {reference} to you", f"`docker login {reference.registry}`")
     if code == "image-not-found":
         return _error(code, f"registry {reference.registry} has no {reference}")
+    if code == "registry-untrusted":
+        return _error(
+            code,
+            f"the certificate of registry {reference.registry} cannot be trusted: {reason}",
+            f"if it is the right one, put its CA's certificate into ~/.config/containers/certs.d/{reference.registry}/ca.crt",
+        )
+    if code == "disk-full":
+        return _error(code, f"there is no space left for {reference}", "free some in $XDG_CACHE_HOME (~/.cache)")
+    if code == "digest-mismatch":
+        return _error(code, f"registry {reference.registry} gives damaged content for {reference}: {reason}", "push the image again")
     if code == "registry-unreachable":
         return _error(code, f"registry {reference.registry} cannot be reached: {reason}")
     return _error(code, f"registry {reference.registry} failed: {reason}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -13,7 +13,7 @@ from attrs import frozen
 
 from i2kit.errors import I2kitError
 from i2kit.images import archives, layers, oci, tree
-from i2kit.images.folders import locked, written_aside
+from i2kit.images.folders import file_digest, locked, written_aside
 from i2kit.images.locked import Layer
 from i2kit.images.reference import Reference, normalise, parse
 from i2kit.paths import data_home
@@ -75,7 +75,7 @@ class ImageStore:
                 "architecture": oci.ARCHITECTURES[architecture],
                 "os": "linux",
                 "config": dict(run or {}),
-                "rootfs": {"type": "layers", "diff_ids": [_file_digest(path) for path in layer_files]},
+                "rootfs": {"type": "layers", "diff_ids": [file_digest(path) for path in layer_files]},
             }
         )
         with locked(self._lock):
@@ -102,7 +102,7 @@ class ImageStore:
         return None
 
     def remove(self, reference: str) -> StoredImage:
-        """Remove an image, and the blobs that no other image uses.
+        """Remove an image, and everything that no other image uses, also what imports that were killed have left.
 
         Raises `I2kitError` (``image-not-found``) when it is not there.
         """
@@ -114,17 +114,23 @@ class ImageStore:
                     f"{normalise(reference)} is not in the store",
                     hint="`i2kit images ls` lists what is",
                 )
-            kept = [item for item in self._descriptors() if _name_of(item) != found.reference]
-            used = {digest for item in kept for digest in self._blobs_of(item["digest"])}
-            dropped = [digest for digest in self._blobs_of(found.digest) if digest not in used]
-            self._write_index(kept)
-            for digest in dropped:
-                self.blob(digest).unlink(missing_ok=True)
+            self._write_index([item for item in self._descriptors() if _name_of(item) != found.reference])
+            self._sweep()
             return found
 
     def has(self, digest: str) -> bool:
-        """Whether an image with this manifest digest is in the store with all its blobs."""
-        return self.blob(digest).exists() and all(self.blob(blob).exists() for blob in self._blobs_of(digest))
+        """Whether an image with this manifest digest is in the store with all its blobs, each as long as it should be."""
+        try:
+            return all(self.has_layer(layer) for layer in self.manifest(digest).layers)
+        except I2kitError:
+            return False
+
+    def has_layer(self, layer: Layer) -> bool:
+        """Whether a layer is in the store, as long as it should be."""
+        try:
+            return self.blob(layer.digest).stat().st_size == layer.size
+        except FileNotFoundError:
+            return False
 
     def manifest(self, digest: str) -> oci.Manifest:
         """Return the image with this manifest digest. Raises `I2kitError` (``blob-missing``, ``digest-mismatch``, ``image-malformed``)."""
@@ -167,34 +173,47 @@ class ImageStore:
         document = oci.load(what, candidate.manifest)
         config = oci.configuration(what, candidate.config)
         manifest = oci.manifest(what, oci.digest_of(candidate.manifest), document, config)
-        for layer in manifest.layers:
-            self._put_from(archive, what, layer, candidate.files[layer.digest])
-        # A layer that cannot be used is found now, not when the image is built.
-        self.entries(manifest)
+        new = [layer for layer in manifest.layers if self._put_from(archive, what, layer, candidate.files[layer.digest])]
+        try:
+            # A layer that cannot be used is found now, not when the image is built.
+            self.entries(manifest)
+        except I2kitError:
+            for layer in new:
+                self.blob(layer.digest).unlink(missing_ok=True)
+            raise
         self._put(candidate.config)
         self._put(candidate.manifest)
         return manifest
 
-    def _put_from(self, archive: archives.Archive, what: str, layer: Layer, name: str) -> None:
-        if self.blob(layer.digest).exists():
-            return
+    def _put_from(self, archive: archives.Archive, what: str, layer: Layer, name: str) -> bool:
+        """Take a layer out of an archive, unless it is in the store, whole; say whether it is new."""
+        blob = self.blob(layer.digest)
         stream = archive.open(name)
+        if stream is None and self.has_layer(layer):
+            return False
         if stream is None:
             raise I2kitError.of("blob-missing", f"{what}: layer {layer.digest} is not in it")
-        with stream, written_aside(self.blob(layer.digest)) as aside:
-            actual = _copy(stream, aside)
-            if actual != layer.digest:
-                raise I2kitError.of("digest-mismatch", f"{what}: layer {layer.digest} has other content, {actual}")
+        with stream:
+            if self.has_layer(layer) and file_digest(blob) == layer.digest:
+                return False
+            with written_aside(blob) as aside:
+                actual = _copy(stream, aside)
+                if actual != layer.digest:
+                    raise I2kitError.of("digest-mismatch", f"{what}: layer {layer.digest} has other content, {actual}")
+                if aside.stat().st_size != layer.size:
+                    raise oci.malformed(what, f"layer {layer.digest} is not of the size that its manifest says")
+        return True
 
     def _put(self, data: bytes) -> str:
         digest = oci.digest_of(data)
-        if not self.blob(digest).exists():
-            with written_aside(self.blob(digest)) as aside:
+        blob = self.blob(digest)
+        if not blob.exists() or file_digest(blob) != digest:
+            with written_aside(blob) as aside:
                 aside.write_bytes(data)
         return digest
 
     def _put_file(self, path: Path) -> str:
-        digest = _file_digest(path)
+        digest = file_digest(path)
         if not self.blob(digest).exists():
             with written_aside(self.blob(digest)) as aside:
                 shutil.copyfile(path, aside)
@@ -229,6 +248,13 @@ class ImageStore:
             size=sum(layer.size for layer in manifest.layers),
             pulled=_PULLED in descriptor["annotations"],
         )
+
+    def _sweep(self) -> None:
+        """Remove the blobs that no image uses; under the lock, so that nobody is just about to use them."""
+        used = {self.blob(digest) for item in self._descriptors() for digest in self._blobs_of(item["digest"])}
+        for path in (self.root / "blobs" / "sha256").iterdir():
+            if path not in used:
+                path.unlink(missing_ok=True)
 
     def _blobs_of(self, digest: str) -> list[str]:
         try:
@@ -276,18 +302,9 @@ def _machine(architecture: str) -> str:
 
 
 def _copy(stream: IO[bytes], path: Path) -> str:
-    with path.open("wb") as target:
-        return _hash(stream, target.write)
-
-
-def _file_digest(path: Path) -> str:
-    with path.open("rb") as stream:
-        return _hash(stream, lambda _data: 0)
-
-
-def _hash(stream: IO[bytes], write: Callable[[bytes], object]) -> str:
     digest = hashlib.sha256()
-    while data := stream.read(_CHUNK):
-        digest.update(data)
-        write(data)
+    with path.open("wb") as target:
+        while data := stream.read(_CHUNK):
+            digest.update(data)
+            target.write(data)
     return f"sha256:{digest.hexdigest()}"

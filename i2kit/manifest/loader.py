@@ -293,7 +293,7 @@ def _unread_labels(reading: _Reading) -> Unread:
 def _note_unused(reading: _Reading, objects: Objects) -> None:
     """Say which ConfigMaps and Secrets have no effect because no workload refers to them."""
     for kind, tree in reading.items:
-        used = {"ConfigMap": objects.used_configs, "Secret": objects.used_secrets}.get(kind)
+        used = {"ConfigMap": objects.used_configs, "Secret": objects.used_secrets | objects.used_pull_secrets}.get(kind)
         if used is not None and _key(tree) not in used:
             reading.notices.append(Notice(where=tree.sub("metadata").where("name"), message=f"{kind} is ignored: no workload refers to it"))
 
@@ -321,11 +321,12 @@ def _tie(reading: _Reading, names: Sequence[str], order: dict[str, int]) -> Work
         if kind == "PodDisruptionBudget":
             report_budget(tree, selectable)
     _note_unused(reading, objects)
-    used = tuple(found for key, found in objects.secrets.items() if key in objects.used_secrets)
+    wanted = {(workload.namespace, name) for workload in workloads for name in workload.pod.pull_secrets}
     return Workloads(
         workloads=tuple(workloads),
         services=tuple(services),
-        secrets=used,
+        secrets=tuple(found for key, found in objects.secrets.items() if key in objects.used_secrets),
+        pull_secrets=tuple(found for key, found in objects.secrets.items() if key in wanted),
         notices=tuple(sorted(reading.notices, key=lambda notice: _place(notice.where, order))),
         sources=tuple(names),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from i2kit.manifest import syntax
+from i2kit.manifest import pullsecrets, syntax
 from i2kit.manifest.amounts import NumberOrShare
 from i2kit.manifest.annotations import DEPLOYMENT_ANNOTATIONS, STRATEGY, Annotations
 from i2kit.manifest.fieldtypes import Choice, Integer, ListOf, MapOf, Text
@@ -217,7 +217,7 @@ SECRET = _object(
         MapOf(Text("base64", syntax.base64_text, "invalid-base64"), "mapping of keys to base64", syntax.config_key, secret=True),
     ),
     supported("stringData", MapOf(Text(check=None), "mapping of keys to strings", syntax.config_key, secret=True), "wins over data"),
-    ignored("type", "values are handed over as they are", harmless=("Opaque",)),
+    ignored("type", "values are handed over as they are", harmless=("Opaque", *pullsecrets.TYPES)),
     ignored("immutable", "every release has its own copy", harmless=("false",)),
 )
 

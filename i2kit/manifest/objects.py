@@ -9,6 +9,7 @@ from attrs import field, frozen
 from i2kit.errors import Where
 from i2kit.manifest import syntax
 from i2kit.manifest.page import did_you_mean
+from i2kit.manifest.pullsecrets import NotCredentials, credentials
 from i2kit.manifest.table import Tree
 from i2kit.manifest.workloads import SecretData, SecretValue
 
@@ -59,7 +60,8 @@ class Unread:
 class Objects:
     """What Pods may refer to, as far as it could be read.
 
-    `failed` are kind, namespace and name of those that could not be read whole; `used_configs` and `used_secrets` note what was looked up.
+    `failed` are kind, namespace and name of those that could not be read whole; the sets of what is
+    `used` note what was looked up.
     """
 
     configs: dict[Key, ConfigData] = field(factory=dict)
@@ -68,6 +70,7 @@ class Objects:
     failed: set[tuple[str, str, str]] = field(factory=set)
     used_configs: set[Key] = field(factory=set)
     used_secrets: set[Key] = field(factory=set)
+    used_pull_secrets: set[Key] = field(factory=set)
 
     def config(self, reference: Tree, namespace: str) -> ConfigData | None:
         """Return the ConfigMap whose `name` the reference gives; missing ones are a problem unless it is optional."""
@@ -76,6 +79,30 @@ class Objects:
     def secret(self, reference: Tree, namespace: str, name_field: str = "name") -> SecretData | None:
         """Return the Secret whose name the reference gives; missing ones are a problem unless it is optional."""
         return self._find("Secret", self.secrets, self.used_secrets, reference, name_field, namespace)
+
+    def pull_secret(self, reference: Tree, namespace: str) -> str | None:
+        """Return the name of a Secret with credentials for registries; None where it is missing, which Kubernetes bears too."""
+        name = reference.get("name")
+        if name is None:
+            return None
+        found = self.secrets.get((namespace, name))
+        if found is None:
+            if not self.unread.may_hold(name):
+                reference.notice(f"there is no Secret {name!r} among the manifests: images are read with your own credentials", "name")
+            return None
+        self.used_pull_secrets.add((namespace, name))
+        try:
+            credentials(found)
+        except NotCredentials as error:
+            if ("Secret", namespace, name) not in self.failed:
+                reference.problem(
+                    "pull-secret-invalid",
+                    f"Secret {name!r} has no credentials for registries: {error}",
+                    "name",
+                    expected="what `kubectl create secret docker-registry` makes",
+                )
+            return None
+        return str(name)
 
     def _find(self, kind: str, known: dict[Key, _Found], used: set[Key], reference: Tree, name_field: str, namespace: str) -> _Found | None:
         name = reference.get(name_field)

@@ -120,7 +120,8 @@ class Page:
                 if mapping.__class__ is not MappingNode:
                     self.wrong_type(mapping, f"{path}.<<".lstrip("."), "a mapping to merge in")
                     continue
-                new = [pair for pair in self.pairs(mapping, path, depth + 1) if pair[0].value not in names]
+                merged = self.pairs(mapping, path, depth + 1)
+                new = [(key, value) for key, value in merged if key.__class__ is not ScalarNode or key.value not in names]
                 names.update(key.value for key, _ in new if key.__class__ is ScalarNode)
                 found += new
         return found

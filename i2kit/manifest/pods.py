@@ -24,11 +24,18 @@ def pod(template: Tree, namespace: str, objects: Objects) -> Pod:
     return Pod(
         containers=containers(spec, namespace, objects, {volume.name: volume for volume in found}),
         volumes=found,
+        pull_secrets=pull_secrets(spec, namespace, objects),
         labels=meta.get("labels") or {},
         annotations=meta.get("annotations") or {},
         restart_policy="Always",
         termination_grace_period_seconds=spec.get("terminationGracePeriodSeconds", _GRACE_SECONDS),
     )
+
+
+def pull_secrets(spec: Tree, namespace: str, objects: Objects) -> tuple[str, ...]:
+    """Return the names of the Secrets with credentials for the Pod's images, as far as they are among the manifests."""
+    named = (objects.pull_secret(reference, namespace) for reference in spec.get("imagePullSecrets") or ())
+    return tuple(dict.fromkeys(name for name in named if name is not None))
 
 
 def containers(spec: Tree, namespace: str, objects: Objects, known: Mapping[str, Volume]) -> tuple[Container, ...]:

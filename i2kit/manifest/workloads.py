@@ -218,10 +218,11 @@ class Container:
 
 @frozen(kw_only=True)
 class Pod:
-    """The Pod template of a workload."""
+    """The Pod template of a workload; `pull_secrets` are the names of those of its ``imagePullSecrets`` that are among the manifests."""
 
     containers: tuple[Container, ...]
     volumes: tuple[Volume, ...] = ()
+    pull_secrets: tuple[str, ...] = ()
     labels: dict[str, str] = field(factory=dict)
     annotations: dict[str, str] = field(factory=dict)
     restart_policy: Literal["Always", "OnFailure", "Never"] = "Always"
@@ -286,12 +287,14 @@ class SecretData:
 class Workloads:
     """Everything the manifests ask for, checked and with references resolved.
 
+    `secrets` are those that Pods get to see; `pull_secrets` have credentials for registries, and never leave this machine.
     `notices` lists every field that was read and has no effect.
     """
 
     workloads: tuple[Workload, ...]
     services: tuple[Service, ...] = ()
     secrets: tuple[SecretData, ...] = ()
+    pull_secrets: tuple[SecretData, ...] = ()
     notices: tuple[Notice, ...] = ()
     sources: tuple[str, ...] = ()
 

@@ -142,7 +142,10 @@ def test_every_miss_is_a_problem_of_its_container(store: ImageStore, fake: Skope
         ("unauthorized: authentication required", "registry-auth"),
         ("denied: requested access to the resource is denied", "registry-auth"),
         ('pinging container registry x: Get "https://x/v2/": dial tcp: lookup x: no such host', "registry-unreachable"),
-        ('Get "https://x/v2/": x509: certificate signed by unknown authority', "registry-unreachable"),
+        ('Get "https://x/v2/": x509: certificate signed by unknown authority', "registry-untrusted"),
+        ("writing blob: happened during read: Digest did not match, expected sha256:1, got sha256:2", "digest-mismatch"),
+        ("reading blob sha256:1: Error fetching blob: invalid status code from registry 404 (Not Found)", "registry-failed"),
+        ("writing blob: write /x/oci-put-blob1: no space left on device", "disk-full"),
         ("received unexpected HTTP status: 500 Internal Server Error", "registry-failed"),
     ],
 )
@@ -164,7 +167,7 @@ def test_no_credential_gets_into_an_error(store: ImageStore, fake: Skopeo) -> No
 
 def test_an_image_for_another_architecture_is_refused(store: ImageStore, fake: Skopeo) -> None:
     fake.says(json.dumps({"manifests": [{"digest": "sha256:" + "0" * 64, "platform": {"architecture": "arm64", "os": "linux"}}]}))
-    with pytest.raises(InvalidInput, match="not for linux/amd64, but for arm64") as caught:
+    with pytest.raises(InvalidInput, match="not for linux/amd64, but for linux/arm64") as caught:
         resolve(workloads("arm:1"), Environment(), builder_version="1")
     assert problems(caught.value) == [("image-architecture", 1)]
 
