@@ -1,8 +1,6 @@
 """Record what the real LinuxKit makes of the cases in this folder: ``python tests/data/linuxkit/record.py [CASE ...]``.
 
-Needs ``linuxkit`` on PATH; no network, no Docker. Each case is a folder with ``build.yml`` (LinuxKit YAML) and ``images.yml`` (the OCI
-images it names, see ``tests/unit/images/synthetic.py``); ``tree.json`` is written beside them.
-``hello`` is the example of that name, on whatever versions the packages have.
+Needs ``linuxkit`` on PATH; no network, no Docker. README.md says what is recorded, and when to do it again.
 """
 
 from __future__ import annotations
@@ -19,8 +17,11 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parents[1] / "unit"))
+sys.path[:0] = [str(HERE.parents[1] / "unit"), str(HERE.parents[1] / "support")]
 
+import generatedpods  # noqa: E402
+import linuxkitcases  # noqa: E402
+import linuxkittrees  # noqa: E402
 from images import hello, initramfs, synthetic  # noqa: E402
 
 from i2kit.images import linuxkit  # noqa: E402
@@ -28,26 +29,23 @@ from i2kit.images.builder import BuildRequest  # noqa: E402
 from i2kit.paths import data_home  # noqa: E402
 
 DOCUMENTS = ("config.json", "runtime.json")
+_USER_STORE = data_home() / "store"
 
 
-def images_of(case: Path) -> dict[str, Any]:
-    """Return the descriptions of all images that a case may name."""
-    return {**synthetic.load_images(HERE / "base.yml"), **synthetic.load_images(case / "images.yml")}
-
-
-def build(case: Path, folder: Path) -> dict[str, Any]:
-    """Build a case in `folder` and return what came out."""
+def build(described: dict[str, Any], text: str, folder: Path) -> dict[str, Any]:
+    """Build images with a YAML in `folder` by the command alone, without our builder, and return what came out."""
     layout, cache, out = folder / "images.tar", folder / "cache", folder / "out"
-    layout.write_bytes(synthetic.Layout(images_of(case), nested=True).tar())
+    layout.write_bytes(synthetic.Layout(described, nested=True).tar())
     out.mkdir()
     _run(folder, "cache", "import", "--cache", str(cache), str(layout))
     arguments = ["build", "--no-sbom", "--format", "kernel+initrd", "--arch", "amd64"]
-    _run(folder, *arguments, "--cache", str(cache), "--dir", str(out), "--name", "image", str(case / "build.yml"))
+    # From a file LinuxKit would expand templates, in the contents of files too.
+    _run(folder, *arguments, "--cache", str(cache), "--dir", str(out), "--name", "image", "-", stdin=text)
     initrd = out / "image-initrd.img"
     tree, lost = initramfs.read_tree(initrd)
     return {
         "linuxkit": _run(folder, "version").splitlines(),
-        "arguments": [*arguments, "--cache", "CACHE", "--dir", "OUT", "--name", "image", "build.yml"],
+        "arguments": [*arguments, "--cache", "CACHE", "--dir", "OUT", "--name", "image", "-"],
         "kernel": hashlib.sha256((out / "image-kernel").read_bytes()).hexdigest(),
         "cmdline": (out / "image-cmdline").read_text(),
         "tree": tree,
@@ -58,9 +56,7 @@ def build(case: Path, folder: Path) -> dict[str, Any]:
 
 def build_hello(folder: Path) -> dict[str, Any]:
     """Build the example hello by the real command and return what does not change with every package."""
-    user_store = data_home() / "store"
-    os.environ.update(XDG_DATA_HOME=str(folder / "data"), XDG_CACHE_HOME=str(folder / "cache"))
-    image = hello.hello_image(folder, user_store)
+    image = hello.hello_image(folder, _USER_STORE)
     log = _log_calls(folder / "bin")
     artefact = linuxkit.build(BuildRequest(image=image))
     calls = [re.sub(r"/\S+/linuxkit-[^/]+", "WORK", line) for line in log.read_text().splitlines()]
@@ -83,11 +79,11 @@ def _log_calls(folder: Path) -> Path:
     return log
 
 
-def _run(home: Path, *arguments: str) -> str:
+def _run(home: Path, *arguments: str, stdin: str = "") -> str:
     environment = {"HOME": str(home), "TMPDIR": str(home), "PATH": os.environ["PATH"]}
-    done = subprocess.run(["linuxkit", *arguments], env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(["linuxkit", *arguments], env=environment, input=stdin, capture_output=True, text=True, check=False)
     if done.returncode:
-        sys.exit(f"linuxkit {' '.join(arguments)} failed:\n{done.stdout}{done.stderr}")
+        raise RuntimeError(f"linuxkit {' '.join(arguments)} failed:\n{done.stdout}{done.stderr}")
     return done.stdout
 
 
@@ -98,13 +94,41 @@ def dump(recorded: dict[str, Any]) -> str:
     return rest.replace('"TREE"', "{\n" + tree + "\n }") + "\n"
 
 
+def record_generated(number: int, folder: Path) -> str:
+    """Record a generated Pod: the YAML that i2kit makes of it today, what its images are, and LinuxKit's tree."""
+    pod = generatedpods.generated(number)
+    described, text = linuxkitcases.of_generated(pod), linuxkitcases.yaml_of(pod)
+    recorded = build(described, text, folder)
+    case = linuxkitcases.GENERATED / pod.name
+    case.mkdir(parents=True, exist_ok=True)
+    (case / "build.yml").write_text(text)
+    (case / "tree.txt").write_text(linuxkittrees.dump(recorded["tree"]))
+    about = {name: recorded[name] for name in ("linuxkit", "arguments", "kernel", "cmdline", "lost")}
+    about = {"images": synthetic.Layout(pod.images).digests, **about}
+    (case / "about.json").write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n")
+    return pod.name
+
+
+def record(name: str, folder: Path) -> None:
+    """Record one case of a name."""
+    if name == "hello":
+        recorded = build_hello(folder)
+    else:
+        recorded = build(linuxkitcases.descriptions(name), (HERE / name / "build.yml").read_text(), folder)
+    (HERE / name / "tree.json").write_text(dump(recorded))
+
+
 def main() -> None:
-    """Record the cases named on the command line, or all of them."""
-    names = sys.argv[1:] or [*sorted(path.parent.name for path in HERE.glob("*/images.yml")), "hello"]
-    for name in names:
-        with tempfile.TemporaryDirectory() as folder:
-            recorded = build_hello(Path(folder)) if name == "hello" else build(HERE / name, Path(folder))
-            (HERE / name / "tree.json").write_text(dump(recorded))
+    """Record the cases named on the command line (``generated`` are all generated Pods), or all of them."""
+    for name in sys.argv[1:] or [*linuxkitcases.CASES, "hello", "generated"]:
+        for number in generatedpods.SEEDS if name == "generated" else (0,):
+            with tempfile.TemporaryDirectory() as folder:
+                os.environ.update(XDG_DATA_HOME=f"{folder}/data", XDG_CACHE_HOME=f"{folder}/cache")
+                Path(folder, "work").mkdir()
+                if name == "generated":
+                    record_generated(number, Path(folder, "work"))
+                else:
+                    record(name, Path(folder, "work"))
         sys.stdout.write(f"recorded {name}\n")
 
 

@@ -49,9 +49,10 @@ def hello_image(scratch: Path, user_store: Path) -> Image:
 
 
 def outline(tree: initramfs.Tree) -> initramfs.Tree:
-    """Return a tree without what another version of a package changes: contents, dates, the kernel's release."""
+    """Return a tree without what another version of a package changes: contents, dates, the kernel's release and its modules."""
     kept = ("type", "mode", "uid", "gid", "target")
     return {
         re.sub(r"^lib/modules/[^/]+", "lib/modules/RELEASE", path): {name: node[name] for name in kept if name in node}
         for path, node in tree.items()
+        if not re.match(r"lib/modules/[^/]+/", path)
     }

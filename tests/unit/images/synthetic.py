@@ -7,8 +7,8 @@ A description (``images.yml``) maps a reference to `config` (the image configura
     {symlink: lib64, to: usr/lib64}  {char: dev/null, device: [1, 3]}  {block: ...}  {fifo: ...}
     {tar: kernel.tar, entries: [...]}   # a file that is itself a tar, as LinuxKit's kernel images have it
 
-`mode` is octal text, `uid`, `gid` and `mtime` are numbers. Paths are written into the layer as they stand, so that ``./etc`` and whiteouts
-can be tried.
+`mode` is octal text, `uid`, `gid` and `mtime` are numbers, `xattrs` are extended attributes by name. Paths are written into the layer as
+they stand, so that ``./etc`` and whiteouts can be tried.
 """
 
 from __future__ import annotations
@@ -63,6 +63,7 @@ def layer_tar(entries: Iterable[Mapping[str, Any]]) -> bytes:
             member.mtime = entry.get("mtime", MTIME)
             member.linkname = entry.get("to", "")
             member.devmajor, member.devminor = entry.get("device", (0, 0))
+            member.pax_headers = {f"SCHILY.xattr.{name}": value for name, value in entry.get("xattrs", {}).items()}
             content = _content(kind, entry)
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
