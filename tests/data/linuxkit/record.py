@@ -24,8 +24,9 @@ import linuxkitcases  # noqa: E402
 import linuxkittrees  # noqa: E402
 from images import hello, initramfs, synthetic  # noqa: E402
 
-from i2kit.images import linuxkit  # noqa: E402
+from i2kit.images import assembler, linuxkit  # noqa: E402
 from i2kit.images.builder import BuildRequest  # noqa: E402
+from i2kit.images.store import default_store  # noqa: E402
 from i2kit.paths import data_home  # noqa: E402
 
 DOCUMENTS = ("config.json", "runtime.json")
@@ -95,7 +96,7 @@ def dump(recorded: dict[str, Any]) -> str:
 
 
 def record_generated(number: int, folder: Path) -> str:
-    """Record a generated Pod: the YAML that i2kit makes of it today, what its images are, and LinuxKit's tree."""
+    """Record a generated Pod: the YAML that i2kit makes of it today, what its images are, LinuxKit's tree, and the exceptions to it."""
     pod = generatedpods.generated(number)
     described, text = linuxkitcases.of_generated(pod), linuxkitcases.yaml_of(pod)
     recorded = build(described, text, folder)
@@ -104,7 +105,10 @@ def record_generated(number: int, folder: Path) -> str:
     (case / "build.yml").write_text(text)
     (case / "tree.txt").write_text(linuxkittrees.dump(recorded["tree"]))
     about = {name: recorded[name] for name in ("linuxkit", "arguments", "kernel", "cmdline", "lost")}
-    about = {"images": synthetic.Layout(pod.images).digests, **about}
+    image = linuxkitcases.imported(pod.name, described, text)
+    ours, _ = initramfs.read_tree(assembler.build(BuildRequest(image=image)).files["initrd"])
+    excepted = linuxkittrees.explained(image, default_store(), linuxkittrees.differences(recorded["tree"], ours))
+    about = {"images": synthetic.Layout(pod.images).digests, **about, "excepted": excepted}
     (case / "about.json").write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n")
     return pod.name
 
