@@ -70,10 +70,12 @@ func machineWith(t *testing.T, devices map[string][]byte) volumeFinder {
 }
 
 func TestTheConfigDriveIsFoundAmongOtherDisks(t *testing.T) {
-	f := machineWith(t, map[string][]byte{"vda": fatVolume("FAT16", "EFI"), "sr0": isoVolume("config-2"), "sr1": nil, "vdb": make([]byte, 100)})
-	found, ok := f.find(configDriveLabel, patient, patient) // it does not wait once it has found it
-	if !ok || found.device != filepath.Join(f.dev, "sr0") || found.kind != "iso9660" {
-		t.Errorf("%+v %v", found, ok)
+	for kind, drive := range map[string][]byte{"iso9660": isoVolume("config-2"), "vfat": fatVolume("FAT16", "CONFIG-2")} {
+		f := machineWith(t, map[string][]byte{"vda": fatVolume("FAT16", "EFI"), "vdc": drive, "sr1": nil, "vdb": make([]byte, 100)})
+		found, ok := f.find(configDriveLabel, patient, patient) // it does not wait once it has found it
+		if !ok || found.device != filepath.Join(f.dev, "vdc") || found.kind != kind {
+			t.Errorf("%+v %v", found, ok)
+		}
 	}
 }
 

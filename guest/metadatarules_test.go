@@ -2,10 +2,13 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
+	"os/exec"
 	"runtime"
+	"strings"
 	"syscall"
 	"testing"
 )
@@ -73,6 +76,45 @@ func TestContainersFindNoWayToTheMetadataService(t *testing.T) {
 		} {
 			if err := connectRaw(syscall.AF_INET, one.kind, one.protocol, at(one.to, one.port)); err != one.want {
 				t.Errorf("%s: got %v, want %v", one.what, err, one.want)
+			}
+		}
+		return nil
+	})
+}
+
+func TestContainersFindNoWayByIPv6Either(t *testing.T) {
+	if _, err := os.Stat("/proc/sys/net/ipv6"); err != nil {
+		t.Skip("this kernel has no IPv6")
+	}
+	inOwnNetwork(t, func() error {
+		for _, arguments := range []string{"link add d0 type veth peer name d1", "link set d1 up", "addr add fd99::1/64 dev d0 nodad", "link set d0 up", "route add fd00::/8 dev d0"} {
+			if output, err := exec.Command("ip", append([]string{"-6"}, strings.Fields(arguments)...)...).CombinedOutput(); err != nil {
+				return fmt.Errorf("ip %s: %w: %s", arguments, err, output)
+			}
+		}
+		device, err := net.InterfaceByName("d0")
+		if err != nil {
+			return err
+		}
+		reach := func(text string, protocol int) error {
+			address := &syscall.SockaddrInet6{Port: 80, Addr: netip.MustParseAddr(text).As16(), ZoneId: uint32(device.Index)}
+			return connectRaw(syscall.AF_INET6, protocol, 0, address)
+		}
+		services := []string{"fd00:ec2::254", "fd20:ce::254", "fe80::a9fe:a9fe"}
+		for _, service := range services {
+			if err := reach(service, syscall.SOCK_STREAM); err != syscall.EINPROGRESS {
+				t.Errorf("before, %s: %v", service, err)
+			}
+		}
+		if err := hideMetadata(); err != nil {
+			return err
+		}
+		for _, service := range services {
+			if err := reach(service, syscall.SOCK_STREAM); err != syscall.ENETUNREACH {
+				t.Errorf("%s: %v", service, err)
+			}
+			if err := reach(service, syscall.SOCK_DGRAM); err != nil {
+				t.Errorf("%s by UDP: %v", service, err)
 			}
 		}
 		return nil
