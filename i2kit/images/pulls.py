@@ -43,10 +43,25 @@ def pulled(image: RemoteImage, store: ImageStore, architecture: str, login: Logi
             for layer in layers:
                 _prepare(cache, layer, None if layer in wanted else store.blob(layer.digest))
             if wanted:
-                skopeo.copy(image, login, Path(scratch) / "skopeo", cache)
-            yield _layout(Path(scratch) / "layout", image.digest, document, config, [_kept(cache, layer) for layer in wanted])
-        for layer in layers:
-            _kept(cache, layer).unlink(missing_ok=True)
+                _fetch(image, login, Path(scratch), cache, wanted, docker=_is_dockers(document))
+            kept = [_kept(cache, layer.digest) for layer in wanted]
+            yield _layout(Path(scratch) / "layout", image.digest, document, config, kept)
+        for digest in (image.digest, oci.digest_of(config), *(layer.digest for layer in layers)):
+            _kept(cache, digest).unlink(missing_ok=True)
+
+
+def _is_dockers(document: bytes) -> bool:
+    return oci.load("manifest", document).get("mediaType") not in (None, oci.MANIFEST)
+
+
+def _fetch(image: RemoteImage, login: Login, scratch: Path, cache: Path, wanted: list[Layer], *, docker: bool) -> None:
+    skopeo.copy(image, login, scratch / "skopeo", cache, docker=docker)
+    if docker and not all(_kept(cache, layer.digest).exists() for layer in wanted):
+        skopeo.copy_whole(image, login, scratch / "whole")
+        for layer in wanted:
+            kept = _kept(cache, layer.digest)
+            with contextlib.suppress(FileNotFoundError):
+                (scratch / "whole" / kept.name).replace(kept)
 
 
 def _layers(image: RemoteImage, document: bytes, config: bytes, architecture: str) -> tuple[Layer, ...]:
@@ -60,13 +75,13 @@ def _layers(image: RemoteImage, document: bytes, config: bytes, architecture: st
     return manifest.layers
 
 
-def _kept(cache: Path, layer: Layer) -> Path:
-    return cache / "sha256" / layer.digest.removeprefix("sha256:")
+def _kept(cache: Path, digest: str) -> Path:
+    return cache / "sha256" / digest.removeprefix("sha256:")
 
 
 def _prepare(cache: Path, layer: Layer, stored: Path | None) -> None:
     """See to it that what lies there under the layer's digest is the layer; skopeo looks only whether there is something."""
-    kept = _kept(cache, layer)
+    kept = _kept(cache, layer.digest)
     if stored is not None:
         with contextlib.suppress(FileExistsError):
             kept.symlink_to(stored)

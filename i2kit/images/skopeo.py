@@ -24,7 +24,7 @@ _PULL_SECONDS = 1800
 # What skopeo and registries say, and what it means; the first match counts.
 _MEANINGS = (
     ("disk-full", re.compile(r"no space left on device|disk quota exceeded", re.I)),
-    ("digest-mismatch", re.compile(r"digest did not match|does not match provided manifest digest", re.I)),
+    ("digest-mismatch", re.compile(r"digest did not match|digest .*does not match", re.I)),
     ("registry-untrusted", re.compile(r"x509: |certificate signed by unknown|tls: failed to verify", re.I)),
     # A registry that has the image and lost a part of it.
     ("registry-failed", re.compile(r"(reading|fetching) blob.*\b404\b", re.I)),
@@ -124,14 +124,22 @@ def configuration(image: RemoteImage, login: Login) -> bytes:
     return _run(image.reference, arguments, _LOOK_SECONDS)
 
 
-def copy(image: RemoteImage, login: Login, layout: Path, blobs: Path) -> None:
+def copy(image: RemoteImage, login: Login, layout: Path, blobs: Path, *, docker: bool) -> None:
     """Fetch an image's layers into `blobs`, except those that lie there already; `layout` is for what else skopeo writes.
 
-    It may write another manifest and configuration than the registry has (Docker's own become OCI's). Raises `RegistryError`.
+    Of images in Docker's own format (`docker`) it makes OCI's, and compresses layers that are not. Raises `RegistryError`.
     """
     arguments = ["copy", "--quiet", "--retry-times", "2", *_options(image.reference, login, "src-")]
+    # Without it skopeo would compress what is not; with it, it converts nothing.
+    arguments += [] if docker else ["--preserve-digests"]
     arguments += ["--dest-shared-blob-dir", str(blobs), _source(image.exact), f"oci:{layout}:image"]
     _run(image.reference, arguments, _PULL_SECONDS)
+
+
+def copy_whole(image: RemoteImage, login: Login, folder: Path) -> None:
+    """Fetch an image as it is, all of its layers, each under the digits of its digest. Raises `RegistryError`."""
+    arguments = ["copy", "--quiet", "--retry-times", "2", *_options(image.reference, login, "src-")]
+    _run(image.reference, [*arguments, _source(image.exact), f"dir:{folder}"], _PULL_SECONDS)
 
 
 def _source(reference: Reference) -> str:
