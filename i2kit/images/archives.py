@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import lzma
 import tarfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import IO, Any, Protocol
 from attrs import frozen
 
 from i2kit.errors import I2kitError
-from i2kit.images import oci
+from i2kit.images import oci, plaintars
 
 _INDEX_DEPTH = 4
 _DOCUMENT_LIMIT = 32 << 20
@@ -59,10 +61,17 @@ def open_archive(path: Path) -> Iterator[Archive]:
     if not path.exists():
         raise I2kitError.of("image-not-found", f"{path} does not exist", expected="a folder or a tar with images")
     try:
-        with tarfile.open(path) as tar:
-            yield _Tar(tar, {info.name.removeprefix("./"): info for info in tar})
-    except (tarfile.TarError, EOFError, OSError) as error:
+        with tarfile.open(path, tarinfo=plaintars.WholeHeader) as tar:
+            yield _Tar(tar, _members(tar))
+    except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError) as error:
         raise oci.malformed(str(path), f"it cannot be read ({error})") from error
+
+
+def _members(tar: tarfile.TarFile) -> dict[str, tarfile.TarInfo]:
+    try:
+        return {info.name.removeprefix("./"): info for info in tar}
+    except plaintars.STUMBLES as error:
+        raise tarfile.ReadError(f"a header makes no sense: {error}") from error
 
 
 @frozen(kw_only=True)

@@ -9,8 +9,12 @@ from collections.abc import Iterator
 from typing import IO, cast
 
 _CHUNK = 1 << 20
-_HEADERS_AT_MOST = 1 << 18
+HEADERS_AT_MOST = 1 << 18
 """Bytes of one member's headers: long names, PAX records, maps of sparse files."""
+
+_OF_THE_NEXT = frozenset({tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE})
+STUMBLES = (ArithmeticError, LookupError, TypeError, ValueError, RecursionError)
+"""What tarfile ends with besides its own errors, when numbers and names make no sense."""
 
 # Python's own expression for PAX records takes quadratic time over these (CVE-2024-6232).
 _ENDLESS_NUMBER = re.compile(rb"[0-9]{2000}")
@@ -32,16 +36,16 @@ class UntrustedTar:
             yield info
 
     def _next(self) -> tarfile.TarInfo | None:
-        self._stream.allowance = _HEADERS_AT_MOST
+        self._stream.allowance = HEADERS_AT_MOST
         try:
             if self._tar is None:
                 source = cast(IO[bytes], self._stream)
-                self._tar = tarfile.TarFile(fileobj=source, tarinfo=_Header, errors="surrogateescape", errorlevel=2)
+                self._tar = tarfile.TarFile(fileobj=source, tarinfo=Header, errors="surrogateescape", errorlevel=2)
             info = self._tar.next()
             if info is not None:
                 info.mtime = int(info.mtime)
                 _check_map(info, self._tar.offset - info.offset_data)
-        except (ArithmeticError, LookupError, TypeError, ValueError, RecursionError) as error:
+        except STUMBLES as error:
             raise tarfile.ReadError(f"a header makes no sense: {error}") from error
         finally:
             self._stream.allowance = None
@@ -63,15 +67,26 @@ class UntrustedTar:
         return f"sha256:{self._stream.hashed.hexdigest()}"
 
 
-class _Header(tarfile.TarInfo):
-    """A member that says so when its header is broken; tarfile itself would take it for the end of the tar."""
+class Header(tarfile.TarInfo):
+    """A member that says so when its header is broken (tarfile itself would take it for the end of the tar) or makes no sense."""
 
     @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _Header:
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Header:
+        """Read a header. Raises `tarfile.ReadError`."""
         try:
-            return super().frombuf(buf, encoding, errors)
+            found = super().frombuf(buf, encoding, errors)
         except (tarfile.InvalidHeaderError, tarfile.TruncatedHeaderError) as error:  # type: ignore[attr-defined]
             raise tarfile.ReadError(str(error)) from error
+        if found.size < 0 or (found.type in _OF_THE_NEXT and found.size > HEADERS_AT_MOST):
+            raise tarfile.ReadError(f"a header of {found.size} bytes")
+        return found
+
+
+class WholeHeader(Header):
+    """A member of a tar that nothing bounds, since it is not read forwards: no maps that go on where the tar has ended."""
+
+    def _proc_gnusparse_10(self, *_arguments: object) -> None:
+        raise tarfile.ReadError("sparse files do not belong here")
 
 
 def _check_map(info: tarfile.TarInfo, stored: int) -> None:
