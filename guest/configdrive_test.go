@@ -119,18 +119,3 @@ func TestAVolumesFilesAreReadWithinBounds(t *testing.T) {
 		t.Error(files, err)
 	}
 }
-
-func TestEverySourceOfTheBootConfigurationIsKnown(t *testing.T) {
-	for kind, want := range map[string][2]bool{
-		"fw_cfg": {true, false}, "disk": {true, false}, "aws": {false, true}, "gcp": {false, true}, "openstack": {true, true},
-	} {
-		source, err := new(guest).bootSource(kind)
-		if err != nil || source.local != nil != want[0] || source.remote != nil != want[1] {
-			t.Errorf("%s: %+v %v", kind, source, err)
-		}
-	}
-	path := filepath.Join(t.TempDir(), "boot")
-	if _, err := fileSource(path).local(); err == nil || !strings.Contains(err.Error(), path) {
-		t.Error(err)
-	}
-}
