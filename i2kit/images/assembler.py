@@ -1,4 +1,4 @@
-"""The builder `assembler`: LinuxKit YAML and OCI images in, kernel and initramfs out; neither LinuxKit nor Docker is needed.
+"""The builder `assembler`: LinuxKit YAML and OCI images in, kernel, initramfs and root disk out; neither LinuxKit nor Docker is needed.
 
 Its file tree is LinuxKit's for the same YAML. Everything is cached by content, so that a rebuild costs what changed.
 """
@@ -11,13 +11,14 @@ import shutil
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import IO
 
 from attrs import define, evolve, field
 
 from i2kit.driver import Artefact
 from i2kit.errors import BuildError, Problem
 from i2kit.images import document as documents
-from i2kit.images import oci, packers, runtime_spec
+from i2kit.images import oci, packers, rootdisk, runtime_spec
 from i2kit.images.builder import Builder, BuildRequest
 from i2kit.images.folders import folder_aside, locked, written_aside
 from i2kit.images.formats import FORMATS as KNOWN
@@ -35,7 +36,7 @@ from i2kit.paths import cache_home
 from i2kit.resources import Image
 
 NAME = "assembler"
-VERSION = f"1.{SCHEMA}+{COMPRESSION}"
+VERSION = f"1.{SCHEMA}.{rootdisk.SCHEMA}+{COMPRESSION}+{rootdisk.COMPRESSION}"
 """Part of every image's identity: raise it when the same YAML and images give another tree."""
 
 FORMATS = tuple(packers.PACKERS)
@@ -55,8 +56,8 @@ def builder() -> Builder:
 
 
 def check() -> Sequence[Problem]:
-    """List what is missing on this machine: never anything, the assembler is all Python."""
-    return ()
+    """List what is missing on this machine; but for root disks the assembler is all Python."""
+    return rootdisk.missing()
 
 
 def build(request: BuildRequest) -> Artefact:
@@ -110,20 +111,33 @@ class Assembly:
 
     def parts(self) -> Parts:
         """Return the image's parts, built where they are not in the cache. Raises `BuildError`."""
+        disk = self.root_disk() if self.image.root == "disk" else None
         return Parts(
             architecture=self.image.architecture,
             digest=self.image.digest,
             kernel=self.kernel(),
             initrd=self.segments(),
-            cmdline=self.document.cmdline,
+            cmdline=" ".join([self.document.cmdline, *([disk.word] if disk else [])]),
+            root=disk.path if disk else None,
         )
+
+    def root_disk(self) -> rootdisk.RootDisk:
+        """Return the disk with all containers' root file systems. Raises `BuildError` and `MissingRequirement`."""
+        roots = [(self._manifest(reference), prefix) for reference, prefix in self._roots()]
+        inputs = [f"{chain_id(manifest)} {prefix}" for manifest, prefix in roots]
+
+        def write(stream: IO[bytes]) -> None:
+            trees = (rootdisk.Tree(place(self.store.entries(manifest), prefix), manifest.layers) for manifest, prefix in roots)
+            rootdisk.tar_of(trees, self.store.blob)(stream)
+
+        return rootdisk.RootDisks(cache_home() / "roots", self.fresh).get(rootdisk.key_of(*inputs), write)
 
     def segments(self) -> tuple[Path, ...]:
         """Return the files that make the initramfs, in LinuxKit's order: kernel, init, onboot, services, files."""
-        services = [*self._bundles("onboot"), *self._bundles("services")]
+        roots = self._roots() if self.image.root == "memory" else []
         rows: list[Callable[[], Sequence[Path]]] = [self._kernel_row]
         rows += [lambda reference=reference: self._root(reference, "", of_vm=True) for reference in self.document.init]  # type: ignore[misc]
-        rows += [lambda root=root: self._root(*root) for root in services if root is not None]  # type: ignore[misc]
+        rows += [lambda root=root: self._root(*root) for root in roots]  # type: ignore[misc]
         # Compressing is what takes time, and it runs beside other threads.
         with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
             found = [path for row in pool.map(lambda row: row(), rows) for path in row]
@@ -200,6 +214,10 @@ class Assembly:
             seen.add(full)
         return found
 
+    def _roots(self) -> list[tuple[str, str]]:
+        """Return reference and folder of every root file system."""
+        return [root for section in ("onboot", "services") for root in self._bundles(section) if root is not None]
+
     def _folders(self, section: str) -> list[tuple[str, documents.Service, bool]]:
         services = self.document.onboot if section == "onboot" else self.document.services
         found = []
@@ -228,10 +246,8 @@ class Assembly:
 
     def _shared_roots(self) -> dict[str, str]:
         roots: dict[str, str] = {}
-        for section in ("onboot", "services"):
-            for root in self._bundles(section):
-                if root is not None:
-                    roots.setdefault(normalise(root[0]), root[1])
+        for reference, folder in self._roots():
+            roots.setdefault(normalise(reference), folder)
         return roots
 
     def _ids(self) -> dict[str, int]:

@@ -43,6 +43,7 @@ def _tar_of_three(parts: Parts, folder: Path) -> None:
 
 PACKERS: Mapping[str, Packer] = {
     "kernel+initrd": _direct,
+    "kernel+squashfs": _direct,
     "tar-kernel-initrd": _tar_of_three,
 }
 

@@ -34,8 +34,10 @@ files:
 """
 
 
-def image(store: ImageStore, tmp_path: Path, *, app: dict[str, Any] = APP, text: str = YAML, **changes: Any) -> Image:
-    described = {**synthetic.load_images(DATA / "base.yml"), "docker.io/example/app:1": app}
+def image(
+    store: ImageStore, tmp_path: Path, *, app: dict[str, Any] = APP, text: str = YAML, extra: dict[str, Any] | None = None, **changes: Any
+) -> Image:
+    described = {**synthetic.load_images(DATA / "base.yml"), "docker.io/example/app:1": app, **(extra or {})}
     folder = tmp_path / "layout"
     layout = synthetic.Layout(described)
     layout.write(folder)
@@ -72,12 +74,13 @@ from pathlib import Path
 os.umask(int(sys.argv[3], 8))
 from i2kit.images import assembler
 from i2kit.images.builder import BuildRequest
+from i2kit.images.formats import FORMATS
 from i2kit.images.store import default_store
 from i2kit.resources import Image, Mark
 default_store().import_path(Path(sys.argv[1]))
 sources = {image.reference: image.digest for image in default_store().images()}
 made = Image(name="web", mark=Mark(environment="test"), digest="sha256:" + "0" * 64, format=sys.argv[2], architecture="x86_64",
-             builder="assembler", yaml=sys.stdin.read(), sources=sources)
+             builder="assembler", yaml=sys.stdin.read(), sources=sources, root=FORMATS[sys.argv[2]].roots[0])
 for role, path in sorted(assembler.build(BuildRequest(image=made)).files.items()):
     print(role, path)
 """
@@ -194,7 +197,7 @@ def test_one_tar_holds_the_three_files(store: ImageStore, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(("name", "code"), [("qcow2-bios", "format-unsupported"), ("floppy", "format-unknown")])
 def test_other_formats_are_refused_with_those_there_are(name: str, code: str, store: ImageStore, tmp_path: Path) -> None:
-    with pytest.raises(BuildError, match=r"one of kernel\+initrd, tar-kernel-initrd") as caught:
+    with pytest.raises(BuildError, match=r"one of kernel\+initrd, kernel\+squashfs, tar-kernel-initrd") as caught:
         build(image(store, tmp_path, format=name))
     assert codes(caught.value) == [code]
 
