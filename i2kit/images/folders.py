@@ -8,8 +8,10 @@ import hashlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
 from i2kit.errors import BuildError, I2kitError
@@ -17,6 +19,8 @@ from i2kit.errors import BuildError, I2kitError
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 ASIDE = ".aside-"
 """What the names of files begin with that are not finished; after a kill they stay behind."""
+
+_DEAD_SECONDS = 24 * 3600
 
 
 @contextmanager
@@ -61,6 +65,7 @@ def written_aside(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the folder of `path` that takes its place when the block ends well, and goes away when not."""
     with ample(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path.parent)
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=ASIDE)
         os.close(descriptor)
         aside = Path(name)
@@ -77,6 +82,7 @@ def folder_aside(path: Path) -> Iterator[Path]:
     """Yield a temporary folder that becomes `path` when the block ends well; if somebody made `path` meanwhile, theirs stays."""
     with ample(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path.parent)
         aside = Path(tempfile.mkdtemp(dir=path.parent, prefix=ASIDE))
         try:
             yield aside
@@ -88,3 +94,12 @@ def folder_aside(path: Path) -> Iterator[Path]:
                     raise
         finally:
             shutil.rmtree(aside, ignore_errors=True)
+
+
+@cache
+def _sweep(folder: Path) -> None:
+    """Remove, once per process, what was never finished in a folder: nothing takes a day."""
+    for aside in folder.glob(f"{ASIDE}*"):
+        with suppress(OSError):
+            if time.time() - aside.lstat().st_mtime > _DEAD_SECONDS:
+                shutil.rmtree(aside) if aside.is_dir() else aside.unlink()
