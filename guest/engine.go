@@ -94,11 +94,11 @@ func (e *crunEngine) start(name string) (run, error) {
 }
 
 func (e *crunEngine) mount(name string, bundle bundle) error {
-	lower := rootFolder(e.layout.service(name))
-	if root := e.container(name).Root; root != "" {
-		lower = rootFolder(filepath.Join(e.layout.root, root))
+	service := e.container(name).Root
+	if service == "" {
+		service = filepath.Join(servicesFolder, name)
 	}
-	if err := bundle.mountRootfs(lower); err != nil {
+	if err := bundle.mountRootfs(e.layout.tree(service)); err != nil {
 		return err
 	}
 	if err := bundle.replaceLinks("hosts", "hostname", "resolv.conf"); err != nil {

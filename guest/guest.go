@@ -26,6 +26,9 @@ type guest struct {
 
 	etc *podEtc
 
+	// faultPatience is how long the cause of an error may take to be heard; 0 where none is to come.
+	faultPatience time.Duration
+
 	// network starts to look for the address, which it sends. The host name may be unknown yet, and empty.
 	network func(ctx context.Context, hostname string) (address <-chan string)
 	// hideMetadata keeps what runs from now on from the cloud's metadata service.
@@ -149,7 +152,7 @@ func (g *guest) begin(ctx context.Context, p *pod, source bootSource) (boot *boo
 	if addresses == nil {
 		addresses = g.network(ctx, boot.Hostname)
 	}
-	if err := checkInventory(g.layout.root, p.Inventory); err != nil {
+	if err := checkInventory(g.layout, p.Inventory); err != nil {
 		return nil, "", err
 	}
 	debug.FreeOSMemory() // the list of files may have been long

@@ -85,7 +85,7 @@ func hostMain(args []string) int {
 			return 1
 		}
 	}
-	return options.runPod(newGuest(layout{options.root, options.run}, options.crun, newConsole(device)))
+	return options.runPod(newGuest(layout{root: options.root, run: options.run}, options.crun, newConsole(device)))
 }
 
 func (o *hostOptions) runPod(g *guest) int {

@@ -15,11 +15,11 @@ import (
 
 // checkInventory compares the folders with what the planner put into the image: an initramfs that does not fit its
 // memory loses files without an error.
-func checkInventory(root string, expected map[string]inventorySpec) error {
+func checkInventory(places layout, expected map[string]inventorySpec) error {
 	var wrong []error
 	for _, folder := range slices.Sorted(maps.Keys(expected)) {
 		want := expected[folder]
-		found, err := takeInventory(rootFolder(filepath.Join(root, folder)), want.Links...)
+		found, err := takeInventory(places.tree(folder), want.Links...)
 		if err != nil {
 			wrong = append(wrong, fmt.Errorf("%s: %w", folder, err))
 		} else if found != want.inventoryEntry {
@@ -29,7 +29,11 @@ func checkInventory(root string, expected map[string]inventorySpec) error {
 	if len(wrong) == 0 {
 		return nil
 	}
-	return fmt.Errorf("the file tree is not what was built (too little memory to unpack it?): %w", errors.Join(wrong...))
+	hint := " (too little memory to unpack it?)"
+	if places.trees != "" {
+		hint = ""
+	}
+	return fmt.Errorf("the file tree is not what was built%s: %w", hint, errors.Join(wrong...))
 }
 
 func (e inventoryEntry) String() string {

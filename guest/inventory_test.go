@@ -51,7 +51,7 @@ func TestFilesWithSeveralNamesCountNeitherAsFilesNorAsLinks(t *testing.T) {
 		"containers/services/web": {inventoryEntry{1, 1, hex.EncodeToString(digest[:])}, []string{"a", "z"}},
 	}
 	for _, root := range []string{hard, soft} {
-		if err := checkInventory(root, inventory); err != nil {
+		if err := checkInventory(layout{root: root}, inventory); err != nil {
 			t.Error(err)
 		}
 	}
@@ -66,16 +66,16 @@ func TestAMismatchNamesExpectedAndFound(t *testing.T) {
 		"containers/services/web": {inventoryEntry: web},
 		"containers/services/ro":  {inventoryEntry: ro},
 	}
-	if err := checkInventory(root, inventory); err != nil {
+	if err := checkInventory(layout{root: root}, inventory); err != nil {
 		t.Errorf("a complete tree: %v", err)
 	}
 	os.Remove(filepath.Join(root, "containers/services/ro/rootfs/b"))
-	err := checkInventory(root, inventory)
+	err := checkInventory(layout{root: root}, inventory)
 	if err == nil || !strings.Contains(err.Error(), "containers/services/ro: expected 1 files of 2 bytes") || !strings.Contains(err.Error(), "found 0 files") {
 		t.Errorf("a missing file: %v", err)
 	}
 	os.RemoveAll(filepath.Join(root, "containers/services/web"))
-	if err := checkInventory(root, inventory); err == nil || !strings.Contains(err.Error(), "web") {
+	if err := checkInventory(layout{root: root}, inventory); err == nil || !strings.Contains(err.Error(), "web") {
 		t.Errorf("a missing folder: %v", err)
 	}
 }

@@ -6,17 +6,34 @@ import (
 	"syscall"
 )
 
-// A layout says where things lie: the image's tree below root, what the guest makes below run (a tmpfs).
+// A layout says where things lie: the image's tree below root, what the guest makes below run (a tmpfs). trees is where
+// the containers' root file systems lie, when not below root.
 type layout struct {
-	root string
-	run  string
+	root  string
+	run   string
+	trees string
 }
+
+const servicesFolder = "containers/services"
 
 func (l layout) podFile() string  { return filepath.Join(l.root, "etc/i2kit/pod.json") }
 func (l layout) baseFile() string { return filepath.Join(l.root, "etc/i2kit/base.json") }
+func (l layout) diskFile() string { return filepath.Join(l.root, "etc/i2kit/disk.json") }
 func (l layout) service(name string) string {
-	return filepath.Join(l.root, "containers/services", name)
+	return filepath.Join(l.root, servicesFolder, name)
 }
+
+// tree is the root file system of a container, given by its service's folder.
+func (l layout) tree(service string) string {
+	return rootFolder(filepath.Join(l.treesFolder(), service))
+}
+func (l layout) treesFolder() string {
+	if l.trees != "" {
+		return l.trees
+	}
+	return l.root
+}
+func (l layout) rootDisk() string          { return filepath.Join(l.run, "disk") }
 func (l layout) etc(name string) string    { return filepath.Join(l.run, "etc", name) }
 func (l layout) bundle(name string) bundle { return bundle{filepath.Join(l.run, "containers", name)} }
 func (l layout) bootVolume() string        { return filepath.Join(l.run, "boot") }

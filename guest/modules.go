@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -59,13 +60,28 @@ func loadModules(folder string, names []string) error {
 	return errors.Join(wrong...)
 }
 
+// search finds a module that the kernel image's modules.dep does not know, because another image has brought it.
+func (m *moduleIndex) search(name string) (path string, found bool) {
+	filepath.WalkDir(m.folder, func(file string, item fs.DirEntry, err error) error {
+		if err == nil && item.Type().IsRegular() && strings.Contains(file, ".ko") && moduleName(file) == name {
+			path, found = strings.TrimPrefix(file, m.folder+"/"), true
+			return filepath.SkipAll
+		}
+		return nil
+	})
+	return path, found
+}
+
 func (m *moduleIndex) load(name string) error {
 	path, ok := m.files[name]
 	if !ok && m.builtin[name] {
 		return nil
 	}
 	if !ok {
-		return fmt.Errorf("is not in %s/modules.dep", m.folder)
+		path, ok = m.search(name)
+	}
+	if !ok {
+		return fmt.Errorf("is not in %s", m.folder)
 	}
 	file, err := os.Open(filepath.Join(m.folder, path))
 	if err != nil {

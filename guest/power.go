@@ -31,6 +31,15 @@ type powerButton struct {
 }
 
 func newPowerButton(ask func(reason string)) (*powerButton, error) {
+	news, err := openUevents()
+	if err != nil {
+		return nil, err
+	}
+	return &powerButton{ask: ask, news: news, devices: map[string]bool{}, gone: make(chan string, 4)}, nil
+}
+
+// openUevents opens the kernel's announcements.
+func openUevents() (*os.File, error) {
 	const kernelGroup = 1
 	socket, err := syscall.Socket(syscall.AF_NETLINK, syscall.SOCK_DGRAM|syscall.SOCK_CLOEXEC|syscall.SOCK_NONBLOCK, syscall.NETLINK_KOBJECT_UEVENT)
 	if err != nil {
@@ -40,9 +49,7 @@ func newPowerButton(ask func(reason string)) (*powerButton, error) {
 		syscall.Close(socket)
 		return nil, os.NewSyscallError("bind", err)
 	}
-	return &powerButton{
-		ask: ask, news: os.NewFile(uintptr(socket), "uevents"), devices: map[string]bool{}, gone: make(chan string, 4),
-	}, nil
+	return os.NewFile(uintptr(socket), "uevents"), nil
 }
 
 // run looks for input devices now and whenever the kernel has news.

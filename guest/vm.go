@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -30,9 +31,13 @@ func vmMain() {
 		drainTerminal(device)
 		powerOff()
 	}
+	var first sync.Once
 	crash = func(reason string) {
-		g.events.emit("fatal", "reason", reason)
-		end()
+		first.Do(func() {
+			g.events.emit("fatal", "reason", reason)
+			end()
+		})
+		powerOff()
 	}
 	g.events.emit("start", "version", version)
 	guarded(func() {
@@ -44,6 +49,7 @@ func vmMain() {
 			err = g.run(source)
 		}
 		if err != nil {
+			time.Sleep(g.faultPatience)
 			crash(err.Error())
 		}
 	})
@@ -69,6 +75,9 @@ func (g *guest) bootVM() (bootSource, error) {
 		return bootSource{}, err
 	}
 	if err := loadModules(filepath.Join(g.layout.kernelModules(), release), base.Modules); err != nil {
+		return bootSource{}, err
+	}
+	if err := g.openRootDisk(release); err != nil {
 		return bootSource{}, err
 	}
 	go guarded(button.run)
