@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import subprocess
 import tarfile
 import tempfile
 from collections.abc import Callable
 from functools import cache
+from itertools import islice
 from pathlib import Path
 
 import zstandard
 from hypothesis import strategies as st
+
+from i2kit.errors import BuildError
+from i2kit.images import layers, tree
+from i2kit.images.locked import Layer
 
 BLOCK = tarfile.BLOCKSIZE
 LONG = "/".join(["a-folder-with-a-rather-long-name"] * 8)
@@ -165,3 +171,44 @@ def _moved(draw: st.DrawFn, data: bytearray) -> bytearray:
 
 
 _WAYS = {"flip": _flipped, "head": _headed, "cut": _cut, "move": _moved}
+
+
+# What is done with them.
+
+
+def digest(data: bytes) -> str:
+    """Return the digest of some bytes."""
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def laid(folder: Path, plain: bytes, blob: bytes | None = None) -> tuple[Layer, Path]:
+    """Put a layer into a folder; `blob` is what is there in place of the plain tar."""
+    data = plain if blob is None else blob
+    path = folder / "blob"
+    path.write_bytes(data)
+    return Layer(digest=digest(data), diff_id=digest(plain), size=len(data)), path
+
+
+def read(layer: Layer, path: Path) -> tuple[tree.Entry, ...]:
+    """Read a layer as import and build do: its members, the merged tree, and (the beginning of) every content."""
+    found = layers.members(layer, path)
+    entries = tree.merge([(layer.digest, found)])
+    files = {member.number for member in found if member.type == "file"}
+    for _number, size, pieces in layers.contents(layer.digest, path, files):
+        got = sum(map(len, islice(pieces, 4)))
+        assert got == size or got >= 4 << 20 or size > got > 0
+    return entries
+
+
+def check(layer: Layer, path: Path) -> None:
+    """Demand that a layer is a tree that stays in its root, or that the error says what is wrong with which layer."""
+    try:
+        entries = read(layer, path)
+    except BuildError as error:
+        assert layer.digest in str(error)  # noqa: PT017 (both outcomes are right)
+        assert {problem.code for problem in error.problems} <= {"layer-damaged", "layer-unsafe-path", "digest-mismatch"}  # noqa: PT017 (both outcomes are right)
+        return
+    for entry in entries:
+        assert not entry.path.startswith("/")
+        assert not {"..", "."} & set(entry.path.split("/"))
+        assert "\0" not in entry.path

@@ -54,6 +54,14 @@ def test_the_same_input_gives_the_same_plan() -> None:
     assert first == second
 
 
+def test_credentials_for_registries_are_no_part_of_a_plan() -> None:
+    one = workload(pod=Pod(containers=(container(),), pull_secrets=("pull",)))
+    given = evolve(workloads(one), pull_secrets=(secret(name="pull", password=b"canary-7732"),))
+    planned = plan(given, locked(), target(), secret_key=KEY)
+    assert planned == plan(workloads(), locked(), target(), secret_key=KEY)
+    assert "canary-7732" not in repr(given)
+
+
 def test_the_size_of_a_group_is_not_part_of_its_revision() -> None:
     names = {the(plan(workloads(workload(replicas=count)), locked(), target()), InstanceGroup).name for count in (1, 5)}
     assert len(names) == 1
