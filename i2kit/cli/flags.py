@@ -86,7 +86,9 @@ def output(command: Parser) -> None:
 
 def builder(command: Parser) -> None:
     """Add ``--builder``."""
-    command.add_argument("--builder", metavar="NAME", help="build with this one instead of the environment's: assembler or linuxkit")
+    command.add_argument(
+        "--builder", metavar="NAME", help="build with this one instead of the environment's: assembler, linuxkit or linuxkit-docker"
+    )
 
 
 def update_base(command: Parser) -> None:

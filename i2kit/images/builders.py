@@ -10,8 +10,9 @@ from i2kit.images.builder import Builder
 
 @hookimpl
 def i2kit_register_builders() -> Iterable[Builder]:
-    """Yield `assembler` and `linuxkit`."""
-    from i2kit.images import assembler, linuxkit
+    """Yield `assembler`, `linuxkit` and `linuxkit-docker`."""
+    from i2kit.images import assembler, linuxkit, linuxkit_docker
 
     yield assembler.builder()
     yield linuxkit.builder()
+    yield linuxkit_docker.builder()

@@ -68,7 +68,7 @@ def split(items: Sequence[Item], layers: Sequence[Layer]) -> tuple[Segment, ...]
 def write(segment: Segment, blob: Callable[[str], Path], target: Path) -> None:
     """Write a segment to `target`; `blob` finds layers. Raises `BuildError` when the layer is missing or damaged."""
     with target.open("wb") as stream:
-        compressor = _compressor(segment)
+        compressor = compressor_for(sum(item.inode.size for item in segment.items))
         writer = cpio.Writer(lambda data: stream.write(compressor.compress(data)))
         # The kernel drops what comes before its folder, and tries to open no file twice.
         for item in segment.items:
@@ -87,9 +87,8 @@ def write(segment: Segment, blob: Callable[[str], Path], target: Path) -> None:
         stream.write(compressor.flush())
 
 
-def _compressor(segment: Segment) -> zstandard.ZstdCompressionObj:
-    """Compress as well as can be what is small, and in a bearable time what is not: both are decided by the content alone."""
-    size = sum(item.inode.size for item in segment.items)
+def compressor_for(size: int) -> zstandard.ZstdCompressionObj:
+    """Compress as well as can be what is small (`size` in bytes), and in a bearable time what is not, so that the content alone decides."""
     level = _BEST if size <= _SMALL else _FAST
     # The tables of so high a level are made for a far larger window; they would take most of the time and find nothing more.
     parameters = zstandard.ZstdCompressionParameters.from_level(level, window_log=_WINDOW, chain_log=_WINDOW + 1, hash_log=_WINDOW + 1)

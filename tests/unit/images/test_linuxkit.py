@@ -7,9 +7,7 @@ import json
 import os
 import re
 import shutil
-import sys
 import tarfile
-import textwrap
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,11 +17,12 @@ import generatedpods
 import pytest
 import yaml
 from attrs import evolve
+from fakelinuxkit import BUILDS, Fake
 from linuxkitcases import CASES, DATA, GENERATED, descriptions, imported, of_generated
 from linuxkittrees import EXCEPTIONS, differences, explained, load
 
 from i2kit.errors import BuildError, I2kitError, MissingRequirement
-from i2kit.images import assembler, linuxkit
+from i2kit.images import assembler, linuxkit, linuxkit_command
 from i2kit.images.builder import BuildRequest
 from i2kit.images.layers import members
 from i2kit.images.linuxkit_layers import unpacked
@@ -37,36 +36,6 @@ ROOT = Path(__file__).parents[3]
 USER_STORE = data_home() / "store"
 real_linuxkit = pytest.mark.skipif(shutil.which("linuxkit") is None, reason="the real linuxkit is not on PATH")
 
-# What the fake does is its `script`, run after it has noted how it was called.
-FAKE = """\
-#!{python}
-import json, os, pathlib, shutil, sys
-log = pathlib.Path({log!r})
-arguments = sys.argv[1:]
-call = {{"arguments": arguments, "environment": dict(os.environ), "folder": os.getcwd(), "umask": None}}
-if arguments != ["version"]:
-    call["stdin"] = sys.stdin.read()
-if arguments[:2] == ["cache", "import"]:
-    shutil.copy(arguments[-1], log.parent / "images.tar")
-with log.open("a") as lines:
-    lines.write(json.dumps(call) + "\\n")
-if arguments == ["version"]:
-    print("linuxkit version {version}")
-    print("commit: 0123456789abcdef")
-    sys.exit(0)
-{script}
-"""
-BUILDS = """
-if arguments[0] == "build":
-    out = pathlib.Path(arguments[arguments.index("--dir") + 1])
-    print("Extract kernel image: docker.io/i2kit/kernel:test", flush=True)
-    print("", flush=True)
-    print("Create outputs:", file=sys.stderr, flush=True)
-    (out / "image-kernel").write_text("kernel")
-    (out / "image-initrd.img").write_text("initrd")
-    (out / "image-cmdline").write_text("quiet")
-"""
-
 
 @pytest.fixture(autouse=True)
 def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -74,30 +43,6 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path
-
-
-class Fake:
-    """A `linuxkit` on PATH that notes how it is called."""
-
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.folder = folder
-        folder.mkdir()
-        monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
-        self.does(BUILDS)
-
-    def does(self, script: str, version: str = "v1.8.2") -> None:
-        program = self.folder / "linuxkit"
-        log = str(self.folder / "calls")
-        program.write_text(FAKE.format(python=sys.executable, log=log, version=version, script=textwrap.dedent(script)))
-        program.chmod(0o755)
-
-    @property
-    def calls(self) -> list[dict[str, Any]]:
-        log = self.folder / "calls"
-        return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
-
-    def call(self, *words: str) -> dict[str, Any]:
-        return next(call for call in self.calls if call["arguments"][: len(words)] == list(words))
 
 
 @pytest.fixture
@@ -251,8 +196,8 @@ def test_the_version_names_number_and_commit(fake: Fake, found: str, named: str)
 
 def test_a_disk_format_is_refused_before_anything_runs(fake: Fake, tmp_path: Path) -> None:
     wanted = image("plain")
-    disk = evolve(wanted, format="qcow2-bios")
-    with pytest.raises(BuildError, match="does not make qcow2-bios"):
+    disk = evolve(wanted, format="rpi3")
+    with pytest.raises(BuildError, match="does not make rpi3"):
         linuxkit.build(BuildRequest(image=disk))
     assert fake.calls == []
 
@@ -414,11 +359,11 @@ def test_real_builds_repeat_bit_for_bit(case: str, tmp_path: Path, monkeypatch: 
 def test_a_real_build_without_an_image_fails_at_once_and_says_which(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = request("plain")
 
-    def half(path: Path, image: Image, store: Any, write: Callable[..., None] = linuxkit._write_images) -> None:
+    def half(path: Path, image: Image, store: Any, write: Callable[..., None] = linuxkit_command._write_images) -> None:
         image.sources.pop("docker.io/example/web:1")
         write(path, image, store)
 
-    monkeypatch.setattr(linuxkit, "_write_images", half)
+    monkeypatch.setattr(linuxkit_command, "_write_images", half)
     with pytest.raises(BuildError, match=r"cannot use the image docker\.io/example/web:1") as caught:
         linuxkit.build(asked)
     assert codes(caught.value) == ["linuxkit-image"]
