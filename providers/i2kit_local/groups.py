@@ -95,6 +95,7 @@ class Groups:
             memory_mib=group.memory_mib,
             cpus=max(1, -(-group.cpu_millis // 1000)),
             mac=member.mac,
+            root=image / "root" if (image / "root").exists() else None,
         )
         options = accelerator(region.folders, image / "kernel", region.settings.accelerator)
         stop_seconds = group.drain_seconds + group.grace_seconds + _MARGIN_SECONDS

@@ -16,8 +16,9 @@ from i2kit_local.folders import erase, folder_aside, remove
 from i2kit_local.kernels import vmlinux
 from i2kit_local.state import State
 
-FORMAT = "kernel+initrd"
-ROLES = ("kernel", "initrd", "cmdline")
+_DIRECT = ("kernel", "initrd", "cmdline")
+FORMATS = {"kernel+initrd": _DIRECT, "kernel+squashfs": (*_DIRECT, "root")}
+"""The files of each image format; `root` is the disk with the containers' root file systems, which all VMs of the image read."""
 
 
 @frozen(kw_only=True)
@@ -32,11 +33,12 @@ class Images:
         if not self.faults(image):
             return
         artefact = context.artefact(image.name)
-        if artefact.format != FORMAT or set(artefact.files) < set(ROLES):
+        roles = FORMATS.get(artefact.format, ())
+        if not roles or artefact.format != image.format or not set(artefact.files) >= set(roles):
             raise ProviderError.of("bad-artefact", f"image {image.name} is {artefact.format} with {', '.join(sorted(artefact.files))}")
         making = folder_aside(folder)
         try:
-            for role in ROLES:
+            for role in roles:
                 _take(artefact.files[role], making / role)
             if (kernel := vmlinux((making / "kernel").read_bytes())) is not None:
                 (making / "vmlinux").write_bytes(kernel)
@@ -49,7 +51,8 @@ class Images:
     def faults(self, image: Image) -> tuple[str, ...]:
         """Say what is wrong with an image that should be here."""
         folder = self.state.image_folder(image.name)
-        return tuple(f"its {role} is missing" for role in ("image.json", *ROLES) if not (folder / role).is_file())
+        roles = ("image.json", *FORMATS.get(image.format, ()))
+        return tuple(f"its {role} is missing" for role in roles if not (folder / role).is_file())
 
     def delete(self, name: str) -> None:
         """Have no such image."""

@@ -20,7 +20,7 @@ _BARE = ("-machine", "q35,usb=off,smbus=off", "-nodefaults", "-no-user-config", 
 
 @frozen(kw_only=True)
 class Machine:
-    """What a VM is made of; `boot` is its boot configuration, `control` a socket for QMP that people may use."""
+    """What a VM is made of; `boot` is its boot configuration, `control` a socket for QMP that people may use, `root` its disk if any."""
 
     name: str
     kernel: Path
@@ -31,6 +31,7 @@ class Machine:
     memory_mib: int
     cpus: int
     mac: str
+    root: Path | None = None
 
     def command(self, accelerator: Sequence[str]) -> list[str]:
         """Return QEMU's command line but for the network and the keeper's own control."""
@@ -44,6 +45,7 @@ class Machine:
             *("-kernel", _option(self.kernel)),
             *("-initrd", _option(self.initrd)),
             *("-append", self.cmdline),
+            *self._disk(),
             *("-fw_cfg", f"name=opt/i2kit/boot,file={_option(self.boot, comma=True)}"),
             *("-chardev", "stdio,id=console,signal=off"),
             *("-serial", "chardev:console"),
@@ -52,6 +54,13 @@ class Machine:
             *("-mon", "chardev=keeper,mode=control"),
             *("-qmp", f"unix:{_option(self.control, comma=True)},server=on,wait=off"),
         ]
+
+    def _disk(self) -> tuple[str, ...]:
+        if self.root is None:
+            return ()
+        # The host's page cache serves all VMs that read the same file.
+        source = f"driver=raw,node-name=root,read-only=on,file.driver=file,file.filename={_option(self.root, comma=True)}"
+        return ("-blockdev", source, "-device", "virtio-blk-pci,drive=root")
 
 
 def _option(path: Path, *, comma: bool = False) -> str:
