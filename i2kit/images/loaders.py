@@ -1,78 +1,80 @@
-"""Boot loaders: what firmware starts, out of Debian packages of the base's lock, so that a disk has the same bytes whoever builds it."""
+"""Boot loaders: which Debian packages they come from, the image made of them, and its files for the packers.
+
+They are part of the base, so that a disk does not depend on what the machine that builds it has.
+"""
 
 from __future__ import annotations
 
-import tarfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from i2kit.errors import BuildError
-from i2kit.images import oci
 from i2kit.images.folders import folder_aside
-from i2kit.images.inspection import chain_id
-from i2kit.images.layers import open_layer
+from i2kit.images.inspection import chain_id, read_file
 from i2kit.images.store import ImageStore
 from i2kit.images.tars import TarFiles, package_files
 from i2kit.paths import cache_home
 
-STUB = "efi/linux.efi.stub"
-"""What a unified kernel image begins with."""
+RECIPE = 1
+"""Part of the image's name: raise it whenever `loader_layer` makes other bytes of the same packages."""
 
-MENU = "efi/boot.efi"
-"""systemd-boot, which reads kernel and initramfs as files of their own."""
+INSTALLER = "syslinux"
+"""Writes syslinux into a FAT file system; a program for x86_64."""
 
-MBR, GPT_MBR = "bios/mbr.bin", "bios/gptmbr.bin"
-INSTALLER = "bios/syslinux"
-"""syslinux' installer, a program for x86_64; it carries ldlinux.sys."""
+MBR, GPT_MBR = "mbr.bin", "gptmbr.bin"
+"""The first sector's code, which starts the active partition of an MBR, or the partition of a GPT marked for old BIOSes."""
 
-MODULE = "bios/ldlinux.c32"
-CD = "bios/isolinux.bin"
+ISOLINUX, ISOLINUX_CORE = "isolinux.bin", "ldlinux.c32"
 
-_BIOS = {
-    "syslinux": {"usr/bin/syslinux": INSTALLER},
-    "syslinux-common": {
-        "usr/lib/syslinux/mbr/mbr.bin": MBR,
-        "usr/lib/syslinux/mbr/gptmbr.bin": GPT_MBR,
-        "usr/lib/syslinux/modules/bios/ldlinux.c32": MODULE,
+STUB, MENU = "stub.efi", "systemd-boot.efi"
+"""What systemd has for UEFI: the head of a unified kernel image, and the boot menu, which starts kernels that lie beside it."""
+
+_EFI = "usr/lib/systemd/boot/efi"
+_FILES: Mapping[str, Mapping[str, tuple[str, str]]] = {
+    "x86_64": {
+        INSTALLER: ("syslinux", "usr/bin/syslinux"),
+        MBR: ("syslinux-common", "usr/lib/syslinux/mbr/mbr.bin"),
+        GPT_MBR: ("syslinux-common", "usr/lib/syslinux/mbr/gptmbr.bin"),
+        ISOLINUX: ("isolinux", "usr/lib/ISOLINUX/isolinux.bin"),
+        ISOLINUX_CORE: ("syslinux-common", "usr/lib/syslinux/modules/bios/ldlinux.c32"),
+        STUB: ("systemd-boot-efi", f"{_EFI}/linuxx64.efi.stub"),
+        MENU: ("systemd-boot-efi", f"{_EFI}/systemd-bootx64.efi"),
     },
-    "isolinux": {"usr/lib/ISOLINUX/isolinux.bin": CD},
+    "aarch64": {
+        STUB: ("systemd-boot-efi", f"{_EFI}/linuxaa64.efi.stub"),
+        MENU: ("systemd-boot-efi", f"{_EFI}/systemd-bootaa64.efi"),
+    },
 }
 
-
-def _efi(suffix: str) -> dict[str, dict[str, str]]:
-    folder = "usr/lib/systemd/boot/efi"
-    return {"systemd-boot-efi": {f"{folder}/linux{suffix}.efi.stub": STUB, f"{folder}/systemd-boot{suffix}.efi": MENU}}
-
-
-_FILES: Mapping[str, Mapping[str, Mapping[str, str]]] = {"x86_64": {**_BIOS, **_efi("x64")}, "aarch64": _efi("aa64")}
-
-
-def packages(architecture: str) -> tuple[str, ...]:
-    """Return the names of the Debian packages that an architecture's boot loaders come from."""
-    return tuple(sorted(_FILES[architecture]))
+PACKAGES: Mapping[str, tuple[str, ...]] = {
+    architecture: tuple(sorted({package for package, _ in files.values()})) for architecture, files in _FILES.items()
+}
+"""The packages by the architecture of the VMs."""
 
 
 def loader_layer(debs: Callable[[str], Path], architecture: str) -> bytes:
-    """Make the layer of the boot loaders' image (`debs` finds a package's file). Raises `BuildError` (``base-damaged``)."""
+    """Make the layer of the image of boot loaders; `debs` finds a package's file. Raises `BuildError` (``base-damaged``)."""
+    found: dict[tuple[str, str], bytes] = {}
+    for package in PACKAGES[architecture]:
+        paths = {path for owner, path in _FILES[architecture].values() if owner == package}
+        found |= {(package, info.name): content for info, content in package_files(debs(package), paths.__contains__) if info.isreg()}
     layer = TarFiles()
-    for package, names in _FILES[architecture].items():
-        found = {info.name: content for info, content in package_files(debs(package), names.__contains__)}
-        for path, name in names.items():
-            if path not in found:
-                raise BuildError.of("base-damaged", f"the package {package} has no {path}")
-            layer.file(name, found[path], 0o755 if name == INSTALLER else 0o644)
+    for name, place in _FILES[architecture].items():
+        if place not in found:
+            raise BuildError.of("base-damaged", f"the base's package {place[0]} has no /{place[1]}")
+        layer.file(name, found[place], 0o755 if name == INSTALLER else 0o644)
     return layer.bytes()
 
 
-def unpacked(store: ImageStore, manifest: oci.Manifest) -> Mapping[str, Path]:
-    """Return the files of a boot loaders' image, unpacked in the cache, by their names. Raises `BuildError` for a damaged one."""
+def loader_files(store: ImageStore, digest: str, architecture: str) -> Mapping[str, Path]:
+    """Return the boot loaders' files by their names, unpacked from the image once. Raises `BuildError`."""
+    manifest = store.manifest(digest)
     folder = cache_home() / "loaders" / chain_id(manifest)
     if not folder.is_dir():
-        (layer,) = manifest.layers
-        with (
-            folder_aside(folder) as aside,
-            open_layer(layer.digest, store.blob(layer.digest)) as stream,
-            tarfile.open(fileobj=stream, mode="r|") as archive,
-        ):
-            archive.extractall(aside, filter="data")
-    return {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+        with folder_aside(folder) as aside:
+            for name in _FILES[architecture]:
+                content = read_file(store, manifest, name)
+                if content is None:
+                    raise BuildError.of("base-damaged", f"the image of boot loaders {digest} has no /{name}")
+                (aside / name).write_bytes(content)
+    return {name: folder / name for name in _FILES[architecture]}
