@@ -83,9 +83,11 @@ def _helped(registry: str) -> dict[str, str] | None:
         configuration = json.loads(docker_configuration().read_bytes())
     except (OSError, ValueError, RecursionError):
         return None
-    if not isinstance(configuration, dict) or registry in (configuration.get("credHelpers") or {}):
+    if not isinstance(configuration, dict):
         return None
-    helper = configuration.get("credsStore")
+    helpers, helper = configuration.get("credHelpers"), configuration.get("credsStore")
+    if isinstance(helpers, dict) and registry in helpers:
+        return None
     if not isinstance(helper, str) or not _HELPER.fullmatch(helper):
         return None
     return _ask(f"docker-credential-{helper}", _HUB if registry == DEFAULT_REGISTRY else registry)

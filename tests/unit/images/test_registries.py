@@ -444,6 +444,37 @@ def test_a_pull_that_was_killed_goes_on_without_what_it_has(image: tuple[str, li
     assert not left.exists()
 
 
+AT_ONCE = """
+import sys
+from i2kit.images import pulls, skopeo
+from i2kit.images.reference import parse
+from i2kit.images.store import default_store
+store = default_store()
+reference = parse(sys.argv[1])
+sys.stdin.read()
+with pulls.pulled(skopeo.look_up(reference, "x86_64"), store, "x86_64", None) as layout:
+    store.import_path(layout, name=str(reference), pulled=True)
+"""
+
+
+def test_several_processes_may_pull_the_same_image_at_once(image: tuple[str, list[Path]], store: ImageStore) -> None:
+    name, _ = image
+    command = [sys.executable, "-c", AT_ONCE, name]
+    running = [subprocess.Popen(command, stdin=subprocess.PIPE, env=dict(os.environ)) for _ in range(3)]
+    try:
+        for process in running:
+            assert process.stdin is not None
+            process.stdin.close()
+        assert [process.wait(60) for process in running] == [0, 0, 0]
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
+    (stored,) = store.images()
+    assert store.has(stored.digest)
+    assert list((cache_home() / "pulls").rglob(".layout-*")) == []
+
+
 def test_layers_that_the_store_has_are_not_fetched_again(
     image: tuple[str, list[Path]], place: Path, registry: str, store: ImageStore, tmp_path: Path
 ) -> None:
