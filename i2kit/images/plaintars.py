@@ -12,12 +12,12 @@ _CHUNK = 1 << 20
 HEADERS_AT_MOST = 1 << 18
 """Bytes of one member's headers: long names, PAX records, maps of sparse files."""
 
-_OF_THE_NEXT = frozenset({tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE})
+_WITH_RECORDS = frozenset({tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE})
+_OF_THE_NEXT = frozenset({tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, *_WITH_RECORDS})
 STUMBLES = (ArithmeticError, LookupError, TypeError, ValueError, RecursionError)
 """What tarfile ends with besides its own errors, when numbers and names make no sense."""
 
-# Python's own expression for PAX records takes quadratic time over these (CVE-2024-6232).
-_ENDLESS_NUMBER = re.compile(rb"[0-9]{2000}")
+_RECORD = re.compile(rb"([0-9]{1,9}) [^=]+=")
 
 
 class UntrustedTar:
@@ -40,7 +40,7 @@ class UntrustedTar:
         try:
             if self._tar is None:
                 source = cast(IO[bytes], self._stream)
-                self._tar = tarfile.TarFile(fileobj=source, tarinfo=Header, errors="surrogateescape", errorlevel=2)
+                self._tar = tarfile.TarFile(fileobj=source, tarinfo=_LayerHeader, errors="surrogateescape", errorlevel=2)
             info = self._tar.next()
             if info is not None:
                 info.mtime = int(info.mtime)
@@ -82,6 +82,15 @@ class Header(tarfile.TarInfo):
         return found
 
 
+class _LayerHeader(Header):
+    """A member whose PAX records have to be right: some of Python's versions pass over those that are not, others do not."""
+
+    def _proc_member(self, tar: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.type in _WITH_RECORDS:
+            cast(_Bounded, tar.fileobj).records = self.size
+        return cast(tarfile.TarInfo, super()._proc_member(tar))  # type: ignore[misc]
+
+
 class WholeHeader(Header):
     """A member of a tar that nothing bounds, since it is not read forwards: no maps that go on where the tar has ended."""
 
@@ -102,14 +111,29 @@ def _check_map(info: tarfile.TarInfo, stored: int) -> None:
         raise tarfile.ReadError(f"the map of the sparse file {info.name!r} is larger than the file")
 
 
+def _check_records(data: bytes) -> None:
+    """Refuse what is no row of PAX records ("LENGTH NAME=VALUE\\n"), and numbers that take tarfile quadratic time (CVE-2024-6232)."""
+    position = 0
+    while position < len(data):
+        found = _RECORD.match(data, position)
+        end = position + int(found[1]) if found else 0
+        if found is None or not found.end() < end <= len(data) or data[end - 1] != ord("\n"):
+            raise tarfile.ReadError("a member's PAX records make no sense")
+        position = end
+
+
 class _Bounded:
-    """What tarfile reads from: forwards only, hashed; while headers are read, no more than `allowance` bytes of them."""
+    """What tarfile reads from: forwards only, hashed; while headers are read, no more than `allowance` bytes of them.
+
+    The next `records` bytes are PAX records, and checked.
+    """
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
         self._position = 0
         self.hashed = hashlib.sha256()
         self.allowance: int | None = None
+        self.records = 0
 
     def tell(self) -> int:
         return self._position
@@ -129,8 +153,9 @@ class _Bounded:
             raise tarfile.ReadError("a member has more headers than any real one")
         self.allowance -= size
         data = self.take(size)
-        if size > tarfile.BLOCKSIZE and _ENDLESS_NUMBER.search(data):
-            raise tarfile.ReadError("a header has an endless number")
+        if self.records:
+            _check_records(data[: self.records])
+            self.records = 0
         return data
 
     def take(self, size: int) -> bytes:

@@ -99,6 +99,7 @@ CLAIMS = {
     "global PAX records of 2^60 bytes": lambda: claims(tarfile.XGLTYPE, 1 << 60) + bytes(4096),
     "a negative long name": lambda: claims(tarfile.GNUTYPE_LONGNAME, -1 << 40) + bytes(4096),
     "PAX records that are one number": lambda: claims(tarfile.XHDTYPE, 1 << 17) + b"1" * (1 << 17) + header(),
+    "PAX records that are none": lambda: claims(tarfile.XHDTYPE, 20) + b"12 path=name\nzz=yyyy".ljust(BLOCK, b"\0") + header(),
     "ten thousand long names": lambda: claims(tarfile.GNUTYPE_LONGNAME, 0) * 10_000 + header(),
     "a map that goes on and on": lambda: endless_map(10_000),
     "a map that leads nowhere": lambda: pax({"GNU.sparse.major": "1", "GNU.sparse.minor": "0"}),
