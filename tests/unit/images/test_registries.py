@@ -444,6 +444,37 @@ def test_a_pull_that_was_killed_goes_on_without_what_it_has(image: tuple[str, li
     assert not left.exists()
 
 
+FULL = """
+import os, subprocess, sys
+from pathlib import Path
+from i2kit.errors import I2kitError
+from i2kit.images import pulls, skopeo
+from i2kit.images.reference import parse
+from i2kit.images.store import default_store
+cache, store, reference = Path(os.environ["XDG_CACHE_HOME"]), default_store(), parse(sys.argv[1])
+cache.mkdir()
+subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48k", "tmpfs", str(cache)], check=True)
+for size in ("48k", "4m"):
+    subprocess.run(["mount", "-o", f"remount,size={size}", str(cache)], check=True)
+    try:
+        with pulls.pulled(skopeo.look_up(reference, "x86_64"), store, "x86_64", None) as layout:
+            store.import_path(layout, name=str(reference), pulled=True)
+        print("done", len(store.images()))
+    except I2kitError as error:
+        print(error.problems[0].code, len(store.images()))
+"""
+
+
+def test_a_disk_that_is_full_amid_a_pull_is_said_to_be_full(image: tuple[str, list[Path]], store: ImageStore, tmp_path: Path) -> None:
+    own = ["unshare", "--user", "--map-root-user", "--mount"]
+    possible = subprocess.run([*own, "mount", "-t", "tmpfs", "tmpfs", str(tmp_path)], capture_output=True, text=True, check=False)
+    if possible.returncode:
+        pytest.skip(f"no file system of one's own can be mounted here: {possible.stderr.strip()}")
+    command = [*own, sys.executable, "-c", FULL, image[0]]
+    done = subprocess.run(command, env=dict(os.environ), capture_output=True, text=True, check=False, timeout=60)
+    assert done.stdout.splitlines() == ["disk-full 0", "done 1"], done.stderr
+
+
 AT_ONCE = """
 import sys
 from i2kit.images import pulls, skopeo
