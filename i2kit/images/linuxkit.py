@@ -21,6 +21,7 @@ from i2kit.images.layers import members
 from i2kit.images.linuxkit_command import Run, version
 from i2kit.images.linuxkit_initrd import divide
 from i2kit.images.linuxkit_layers import Difference, difference
+from i2kit.images.loaders import loader_files
 from i2kit.images.parts import Parts
 from i2kit.images.store import ImageStore, default_store
 from i2kit.paths import cache_home
@@ -79,6 +80,7 @@ def _parts(request: BuildRequest, store: ImageStore, work: Path) -> Parts:
         kernel=made["kernel"],
         initrd=(made["initrd"],),
         cmdline=made["cmdline"].read_text(),
+        loader=loader_files(store, image.sources[image.loader], image.architecture) if image.loader else {},
     )
     return parts if image.root == "memory" else _divided(parts, made["initrd"], work)
 

@@ -153,6 +153,8 @@ def _write_images(path: Path, image: Image, store: ImageStore) -> None:
     blobs: dict[str, bytes | None] = {}
     tops = []
     for reference, digest in sorted(image.sources.items()):
+        if reference == image.loader:
+            continue  # it is for our own packers
         manifest, document = store.manifest(digest), store.read(digest)
         blobs.update({digest: document, manifest.config_digest: None, **{layer.digest: None for layer in manifest.layers}})
         descriptor = {
