@@ -63,12 +63,14 @@ class Answers:
 
 @frozen(kw_only=True)
 class Boot:
-    """What a VM is started with; `drives` are QEMU's options for its disks."""
+    """What a VM is started with; `drives` are QEMU's options for its disks, `machine` is the kind of PC (on a ``pc`` CDs are IDE, on a
+    ``q35`` SATA)."""
 
     kernel: Path
     initrd: Path
     cmdline: str
     drives: Sequence[str] = ()
+    machine: str = "pc"
 
 
 @frozen(kw_only=True)
@@ -170,9 +172,8 @@ class Network:
         with console.open("wb") as output:
             qemu = subprocess.Popen(
                 [
-                    *(program("qemu-system-x86_64"), "-accel", "tcg,tb-size=32", "-cpu", "max", "-m", "128M"),
-                    # A PC as old as OpenStack's usual one: its CD drives are IDE.
-                    *("-machine", "pc", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio"),
+                    *(program("qemu-system-x86_64"), "-accel", "tcg,tb-size=32", "-cpu", "max", "-m", "256M"),
+                    *("-machine", boot.machine, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio"),
                     *("-kernel", str(boot.kernel), "-initrd", str(boot.initrd), "-append", boot.cmdline),
                     *("-netdev", f"tap,id=net,fd={tap}"),
                     *("-device", f"virtio-net-pci,netdev=net,mac={member_mac(self._index)},romfile=", "-device", "virtio-rng-pci"),
