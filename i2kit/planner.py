@@ -202,12 +202,12 @@ def _refused(workloads: Workloads, target: Target) -> Iterable[Problem]:
 def _oversized(workloads: Workloads, images: Mapping[str, LockedImage], target: Target) -> Iterable[Problem]:
     for workload in workloads.workloads:
         pod, limits = workload.pod, target.limits
-        _, place = _shape(pod, images, target)
+        form, place = _shape(pod, images, target)
         root = sizing.root_mib(pod, images) if place == "memory" else 0
         if root > sizing.INITRAMFS_LIMIT_MIB:
             yield Problem(
                 code="image-too-large",
-                message=f"the root file systems of {workload.name} take {root} MiB unpacked, and lie in the VM's memory",
+                message=f"the root file systems of {workload.name} take {root} MiB unpacked, and lie in its VM's memory ({form})",
                 where=max(pod.containers, key=lambda one: images[one.image].unpacked if one.image in images else 0).where,
                 expected=f"at most {sizing.INITRAMFS_LIMIT_MIB} MiB",
                 hint="use a smaller image (without shell, documentation and build tools)",

@@ -20,6 +20,9 @@ BOOT_OVERHEAD_MIB = 74
 It also keeps every VM above the 68 MiB below which a PC's firmware works in the memory that a directly booted kernel lies in.
 """
 
+ROOT_DISK_MIB = 4
+"""What reading from a root disk takes: the modules, dm-verity's and squashfs' buffers (measured, docs/explanation/sizes.md)."""
+
 DEFAULT_CONTAINER_MIB = 64
 """What a container gets that states neither a limit nor a request."""
 
@@ -58,13 +61,13 @@ def memory_mib(pod: Pod, images: Mapping[str, LockedImage], root: Root = "memory
     """Return the memory of the Pod's VM in MiB; `root` is where the containers' root file systems lie.
 
     The initramfs and what it unpacks to are in memory together while the VM boots; afterwards the containers take its place. What lies
-    on a disk takes none of it.
+    on a disk takes none of it: what is read is kept as far as there is room, and counts against the limit of the container that reads it.
     An image that is not among `images` counts as empty: the result is then the least that the VM needs.
     """
-    if root == "disk":
-        images = {}
-    packed = sum(ceil(layer.size / MIB) for image in _images(pod, images) for layer in image.layers)
     containers = sum(container_mib(container) for container in pod.containers)
+    if root == "disk":
+        return max(BASE_OVERHEAD_MIB + ROOT_DISK_MIB + containers, BOOT_OVERHEAD_MIB)
+    packed = sum(ceil(layer.size / MIB) for image in _images(pod, images) for layer in image.layers)
     return root_mib(pod, images) + max(BASE_OVERHEAD_MIB + containers, BOOT_OVERHEAD_MIB + packed)
 
 

@@ -149,6 +149,44 @@ def test_a_root_file_system_that_does_not_fit_in_memory_is_refused_with_the_figu
         plan(workloads(), locked(**{"hello:1": image(unpacked=300 << 20)}), target())
 
 
+DISKS = ("kernel+initrd", "kernel+squashfs")
+
+
+@pytest.mark.parametrize(
+    ("unpacked_mib", "formats", "expected"),
+    [
+        (16, DISKS, ("kernel+initrd", "memory")),
+        (17, DISKS, ("kernel+squashfs", "disk")),
+        (1000, DISKS, ("kernel+squashfs", "disk")),
+        (17, ("kernel+initrd",), ("kernel+initrd", "memory")),
+        (2, ("kernel+squashfs",), ("kernel+squashfs", "disk")),
+        (17, ("qcow2-bios",), ("qcow2-bios", "disk")),
+        (2, ("qcow2-bios",), ("qcow2-bios", "memory")),
+    ],
+)
+def test_large_root_file_systems_go_to_a_disk_where_the_provider_takes_one(
+    unpacked_mib: int, formats: tuple[str, ...], expected: tuple[str, str]
+) -> None:
+    place = evolve(target(), formats=formats)
+    base = evolve(locked().base, disk=image("docker.io/i2kit/disk:1", "e"))
+    planned = plan(workloads(), evolve(locked(**{"hello:1": image(unpacked=unpacked_mib << 20)}), base=base), place)
+    made = the(planned, Image)
+    assert (made.format, made.root) == expected
+    assert ("docker.io/i2kit/disk:1" in made.sources) == ("docker.io/i2kit/disk:1" in made.yaml) == (made.root == "disk")
+    assert the(planned, InstanceGroup).memory_mib < 160
+
+
+def test_where_the_root_lies_is_part_of_an_images_identity() -> None:
+    images = [the(plan(workloads(), locked(), evolve(target(), formats=(one,))), Image) for one in DISKS]
+    assert images[0].digest != images[1].digest
+
+
+def test_what_does_not_fit_a_vm_is_refused_with_a_disk_too() -> None:
+    pod = Pod(containers=(container(resources=Resources(memory_limit=4100 << 20)),))
+    with pytest.raises(InvalidInput, match="needs 4168 MiB: 4100 for its containers, 0 for their root file systems, 68 for kernel"):
+        plan(workloads(workload(pod=pod)), locked(**{"hello:1": image(unpacked=1 << 30)}), evolve(target(), formats=DISKS))
+
+
 def test_what_the_provider_cannot_do_is_refused_with_its_reason() -> None:
     udp = evolve(service(), ports=(evolve(service().ports[0], protocol="UDP"),))
     level = Level(support=Support.UNSUPPORTED, reason="the balancer speaks TCP only")
