@@ -12,7 +12,7 @@ import i2kit
 from i2kit import operations, stages
 from i2kit.environment import Environment
 from i2kit.errors import InvalidInput, Problem
-from i2kit.images import resolve, skopeo
+from i2kit.images import pulls, resolve, skopeo
 
 DEPLOYMENT = """\
 apiVersion: apps/v1
@@ -93,14 +93,14 @@ def test_an_unknown_provider_is_reported_beside_what_is_wrong_with_the_manifests
 
 
 def test_looking_for_what_is_wrong_pulls_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def pulled(_image: object) -> None:
+    def pulled(*_arguments: object) -> None:
         raise AssertionError("it was pulled")
 
     monkeypatch.setattr(skopeo, "installed", lambda: True)
     monkeypatch.setattr(
-        skopeo, "look_up", lambda reference, _architecture: skopeo.RemoteImage(reference=reference, digest="sha256:" + "0" * 64)
+        skopeo, "look_up", lambda reference, _architecture, _login: skopeo.RemoteImage(reference=reference, digest="sha256:" + "0" * 64)
     )
-    monkeypatch.setattr(skopeo, "pulled", pulled)
+    monkeypatch.setattr(pulls, "pulled", pulled)
     (tmp_path / "huge.yaml").write_text(ENOUGH["huge.yaml"])
     assert resolve.examine(i2kit.load([tmp_path])) == ({}, ())
 
