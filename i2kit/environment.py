@@ -12,6 +12,9 @@ from i2kit.errors import InvalidInput, Problem, Where
 
 DEFAULT_FILE = "environment.yml"
 
+Architecture = Literal["x86_64", "aarch64"]
+"""The kernel's names."""
+
 _NAME = r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?"
 
 
@@ -29,7 +32,7 @@ class Environment:
     """Where applications are deployed.
 
     `provider` is the name of a registered provider, `settings` what the environment gives it besides (`region` and the like).
-    `secret_key_file` holds the key of the digests by which Secrets are versioned.
+    `architecture` is that of the VMs. `secret_key_file` holds the key of the digests by which Secrets are versioned.
     """
 
     name: str = field(default="local", validator=matches_re(_NAME))
@@ -38,6 +41,7 @@ class Environment:
     application: str | None = None
     dns_zone: str = "i2kit.internal"
     builder: str = "assembler"
+    architecture: Architecture = "x86_64"
     base: BaseSettings = BaseSettings()
     secret_key_file: str | None = None
     source: str | None = None

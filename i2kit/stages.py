@@ -19,7 +19,9 @@ from i2kit.environment import Environment
 from i2kit.errors import InvalidInput, MissingRequirement, Problem
 from i2kit.events import Event, EventKind, Report, silent
 from i2kit.images.builder import Builder, BuildRequest
+from i2kit.images.formats import Root, holding
 from i2kit.images.locked import Locked, LockedImage
+from i2kit.images.platforms import platform_of
 from i2kit.images.resolve import UnresolvedImages, examine
 from i2kit.images.resolve import resolve as resolve_images
 from i2kit.manifest import load as load_manifests
@@ -68,7 +70,7 @@ def load_for(environment: Environment, sources: Sequence[Source], *, stdin: Text
     try:
         return load(sources, stdin=stdin)
     except InvalidManifests as error:
-        found, missing = examine(error.readable)
+        found, missing = examine(error.readable, environment.architecture)
         misfits = _misfits(error.readable, found, environment)
         raise InvalidInput(_by_file([*error.problems, *missing, *misfits], error.files)) from error
 
@@ -112,11 +114,13 @@ def resolve(
     *,
     previous: Locked | None = None,
     update_base: bool = False,
+    format: str | None = None,  # noqa: A002
     report: Report = silent,
 ) -> Locked:
     """Resolve every image reference and the base to digests: the image store first, then the registries.
 
-    `previous` keeps the base of an earlier release unless `update_base`. Raises `InvalidInput` naming every image that is nowhere, and
+    `previous` keeps the base of an earlier release unless `update_base`; `format` is the image format that `plan` will be asked for: the
+    base is made for where such images run. Raises `InvalidInput` naming every image that is nowhere, and
     what of the others does not fit the provider.
 
     >>> import i2kit
@@ -126,6 +130,7 @@ def resolve(
     'docker.io/library/hello:1'
     """
     builder = Registry().builder(environment.builder)
+    provider = Registry().provider(environment.provider)
     try:
         return resolve_images(
             workloads,
@@ -134,6 +139,8 @@ def resolve(
             update_base=update_base,
             builder_version=builder.version(),
             progress=progress_of(report, "stage"),
+            platform=platform_of(provider.platform, format),
+            formats=_used(_formats(provider, builder, format)),
         )
     except UnresolvedImages as error:
         misfits = _misfits(workloads, error.found, environment)
@@ -226,7 +233,7 @@ def build(
     environment = environment or Environment()
     workloads = load_for(environment, sources, stdin=stdin)
     builder = ready_builder(environment.builder)
-    locked = resolve(workloads, environment, update_base=update_base, report=report)
+    locked = resolve(workloads, environment, update_base=update_base, format=format, report=report)
     planned = plan(workloads, locked, environment, application=application_of(environment, sources, application), format=format)
     built = []
     for image in (one for one in planned.resources if isinstance(one, Image)):
@@ -271,6 +278,12 @@ def _formats(provider: Provider, builder: Builder, asked: str | None) -> tuple[s
             )
         )
     return formats
+
+
+def _used(formats: Sequence[str]) -> tuple[str, ...]:
+    """Return those of a provider's formats that a Pod's image can have: the best for each place of the root file systems."""
+    roots: tuple[Root, ...] = ("memory", "disk")
+    return tuple(form for root in roots if (form := holding(root, formats)) is not None)
 
 
 def ready_builder(name: str) -> Builder:

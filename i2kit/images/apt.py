@@ -86,10 +86,14 @@ def _own_mirrors() -> list[tuple[str, str]]:
 
 @frozen
 class Apt:
-    """A private apt at `folder`, which looks at nothing but `sources`; the machine's proxy settings keep working."""
+    """A private apt at `folder`, which looks at nothing but `sources`; the machine's proxy settings keep working.
+
+    `architecture` is Debian's name of the one that packages are for, whatever the machine is.
+    """
 
     folder: Path
     sources: tuple[Source, ...]
+    architecture: str = "amd64"
 
     def update(self) -> None:
         """Fetch the package lists; suites that a mirror does not offer are left out."""
@@ -151,7 +155,7 @@ class Apt:
         ]
         (self.folder / "etc" / "debian.sources").write_text("\n".join(stanzas))
         (self.folder / "status").write_text("")
-        (self.folder / "apt.conf").write_text(_configuration(self.folder))
+        (self.folder / "apt.conf").write_text(_configuration(self.folder, self.architecture))
         self._get("update", "-qq", "--error-on=any")
 
     def _get(self, *arguments: str, cwd: Path | None = None) -> str:
@@ -178,7 +182,7 @@ def _file_name(file: str) -> tuple[str, str, str]:
     return name, version.replace("%3a", ":"), architecture
 
 
-def _configuration(folder: Path) -> str:
+def _configuration(folder: Path, architecture: str) -> str:
     """Write apt's configuration; it is read after the machine's own, so that it has the last word."""
     settings = {
         "Dir::Etc::sourcelist": "/dev/null",
@@ -195,7 +199,7 @@ def _configuration(folder: Path) -> str:
         "Dir::Cache::pkgcache": "pkgcache.bin",
         "Dir::Cache::srcpkgcache": "srcpkgcache.bin",
         "Dir::Log": str(folder),
-        "APT::Architecture": "amd64",
+        "APT::Architecture": architecture,
         "APT::Get::AllowUnauthenticated": "false",
         "APT::Default-Release": "",
         "APT::Install-Recommends": "false",
@@ -207,7 +211,7 @@ def _configuration(folder: Path) -> str:
     cleared = ("APT::Architectures", "APT::Update::Post-Invoke", "APT::Update::Post-Invoke-Success", "APT::Update::Pre-Invoke")
     lines = [f"#clear {name};" for name in cleared]
     lines += [f'{name} "{value}";' for name, value in settings.items()]
-    lines.append('APT::Architectures { "amd64"; };')
+    lines.append(f'APT::Architectures {{ "{architecture}"; }};')
     return "\n".join(lines) + "\n"
 
 

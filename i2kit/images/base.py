@@ -9,7 +9,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -19,15 +19,16 @@ from attrs import asdict, evolve, frozen
 
 from i2kit.environment import BaseSettings
 from i2kit.errors import I2kitError, InvalidInput, MissingRequirement, Problem, Where
-from i2kit.images import apt, base_images, oci
+from i2kit.images import apt, base_images, kernels, loaders, oci
 from i2kit.images.folders import locked, written_aside
 from i2kit.images.inspection import locked_image
-from i2kit.images.locked import LockedBase, Package
+from i2kit.images.locked import LockedBase, LockedImage, Package
+from i2kit.images.platforms import PLATFORMS, Platform, platform_called
 from i2kit.images.store import ImageStore, StoredImage
 from i2kit.paths import cache_home
 
 LOCK_SCHEMA = 1
-_KERNEL = "linux-image-cloud-amd64"
+_KERNEL = "linux-image-"
 # crun's cgroup manager for systemd is the only thing it needs libsystemd for; a stand-in takes its place.
 _LEFT_OUT = frozenset({"libsystemd0"})
 _PROGRAMS = ("busybox", "crun")
@@ -64,9 +65,19 @@ def read_lock(path: Path) -> BaseLock:
         ) from error
 
 
+@frozen(kw_only=True)
+class Wanted:
+    """What a base is to be made for; the boot loaders are only part of it where an image format needs some (`loader`)."""
+
+    platform: str = "local"
+    architecture: str = "x86_64"
+    loader: bool = False
+
+
 def lock_base(
     settings: BaseSettings,
     store: ImageStore,
+    wanted: Wanted = Wanted(),
     *,
     previous: LockedBase | None = None,
     update: bool = False,
@@ -75,20 +86,23 @@ def lock_base(
     """Return the base, its images in the store.
 
     Packages come from, in this order: the lock file that `settings` name, `previous`, the store's own lock, the mirror; with `update` from
-    the mirror, unless a file pins them. Raises `MissingRequirement`, `InvalidInput`, and `I2kitError` (``base-package-gone``) when a
-    package is neither in the store nor on the mirror any more.
+    the mirror, unless a file pins them. Raises `MissingRequirement`, `InvalidInput` (``platform-unknown``, ``base-lock-invalid``), and
+    `I2kitError`: ``base-package-gone`` when a package is neither in the store nor on the mirror any more, ``base-lock-incomplete`` when an
+    older i2kit made the lock, which needed less.
     """
-    guest = guest_binary()
+    platform = platform_called(wanted.platform)
+    guest = guest_binary(wanted.architecture)
     with locked(store.root / "base" / "lock"):
-        lock = current_lock(settings, store, previous=previous, update=update, progress=progress)
-        kernel, pod = _images(_Packages(store, settings, progress), lock, guest)
+        lock = current_lock(settings, store, architecture=wanted.architecture, previous=previous, update=update, progress=progress)
+        chosen = _Chosen.of(lock, platform, wanted)
+        images = _Images(_Packages(store, settings, progress, wanted.architecture), chosen, platform, wanted.architecture, guest).all()
     return LockedBase(
         name=lock.name,
-        packages=lock.packages,
+        platform=platform.name,
+        packages=chosen.all,
         guest=oci.digest_of(guest),
-        kernel=evolve(locked_image(store, kernel), unpacked=_modules_size(store, kernel)),
-        pod=locked_image(store, pod),
-        cmdline=base_images.CMDLINE,
+        cmdline=base_images.cmdline(platform, wanted.architecture),
+        **images,
     )
 
 
@@ -96,31 +110,96 @@ def current_lock(
     settings: BaseSettings,
     store: ImageStore,
     *,
+    architecture: str = "x86_64",
     previous: LockedBase | None = None,
     update: bool = False,
     progress: Progress = lambda _message: None,
 ) -> BaseLock:
     """Return the packages alone, as `lock_base` chooses them; a lock made now is kept in the store."""
     if settings.lock is not None:
-        return read_lock(Path(settings.lock))
-    if previous is not None and not update:
+        return _for_architecture(read_lock(Path(settings.lock)), architecture, settings.lock)
+    # Another architecture than last time has other packages.
+    if previous is not None and not update and previous.kernel.architecture == architecture:
         return BaseLock(previous.name, previous.packages)
-    kept = store.root / "base" / f"{settings.name}.json"
+    kept = store.root / "base" / (f"{settings.name}.json" if architecture == "x86_64" else f"{settings.name}-{architecture}.json")
     if kept.exists() and not update:
         return read_lock(kept)
     progress("looking up the base's packages")
-    lock = BaseLock(settings.name, _newest(_Packages(store, settings, progress).apt()))
+    lock = BaseLock(settings.name, _newest(_Packages(store, settings, progress, architecture).apt(), architecture))
     with written_aside(kept) as aside:
         aside.write_text(lock.dump())
     return lock
 
 
-def _newest(mirror: apt.Apt) -> tuple[Package, ...]:
-    kernels = [name for name in mirror.depends(_KERNEL) if name.startswith("linux-image-")]
-    if len(kernels) != 1:
-        raise I2kitError.of("apt-failed", f"{_KERNEL} names {kernels or 'no kernel'}; expected one kernel package")
+def _for_architecture(lock: BaseLock, architecture: str, file: str) -> BaseLock:
+    name = oci.ARCHITECTURES[architecture]
+    if others := sorted({package.architecture for package in lock.packages} - {name, "all"}):
+        raise InvalidInput.of(
+            "base-lock-invalid",
+            f"it is the lock of a base for {', '.join(others)}, and the environment's VMs are {architecture}",
+            where=Where(file=file),
+            expected=f"packages for {name}",
+            hint="`i2kit base lock` with this environment writes one",
+        )
+    return lock
+
+
+def _newest(mirror: apt.Apt, architecture: str) -> tuple[Package, ...]:
+    """Look up everything that a base of any platform is made of, so that a lock serves them all."""
+    found = [_kernel_package(mirror, kind, architecture) for kind in sorted({one.kernel_for(architecture) for one in PLATFORMS.values()})]
     libraries = {library for program in _PROGRAMS for library in mirror.depends(program) if library.startswith("lib")}
-    return mirror.alone([*kernels, *_PROGRAMS, *sorted(libraries - _LEFT_OUT)])
+    return mirror.alone([*found, *_PROGRAMS, *sorted(libraries - _LEFT_OUT), *loaders.PACKAGES[architecture]])
+
+
+def _kernel_package(mirror: apt.Apt, kind: str, architecture: str) -> str:
+    name = f"{_KERNEL}{'cloud-' if kind == 'cloud' else ''}{oci.ARCHITECTURES[architecture]}"
+    found = [package for package in mirror.depends(name) if package.startswith(_KERNEL)]
+    if len(found) != 1:
+        raise I2kitError.of("apt-failed", f"{name} names {found or 'no kernel'}; expected one kernel package")
+    return found[0]
+
+
+@frozen(kw_only=True)
+class _Chosen:
+    """The packages of a lock that one platform's base is made of."""
+
+    kernel: Package
+    programs: tuple[Package, ...]
+    loaders: tuple[Package, ...]
+    wants_loader: bool
+
+    @classmethod
+    def of(cls, lock: BaseLock, platform: Platform, wanted: Wanted) -> _Chosen:
+        """Choose. Raises `I2kitError` (``base-lock-incomplete``) naming everything that the lock lacks."""
+        kind = platform.kernel_for(wanted.architecture)
+        kernel_packages = [package for package in lock.packages if package.name.startswith(_KERNEL)]
+        fitting = [package for package in kernel_packages if ("-cloud-" in package.name) == (kind == "cloud")]
+        known = {package.name: package for package in lock.packages}
+        names = loaders.PACKAGES[wanted.architecture]
+        lacking = [] if fitting else [f"the {kind} kernel, which VMs on {platform.name} need"]
+        if wanted.loader and (missing := [name for name in names if name not in known]):
+            lacking.append(f"the boot loaders ({', '.join(missing)})")
+        if lacking:
+            raise I2kitError(
+                Problem(
+                    code="base-lock-incomplete",
+                    message=f"the lock of the base {lock.name} is older than what it is to be used for: it lacks {' and '.join(lacking)}",
+                    hint="--update-base makes a new one (and moves the base to what the mirror offers now)",
+                )
+            )
+        if len(fitting) != 1:
+            raise I2kitError.of("base-lock-invalid", f"a base has one {kind} kernel package, this one {len(fitting)}")
+        return cls(
+            kernel=fitting[0],
+            programs=tuple(package for package in lock.packages if package not in kernel_packages and package.name not in names),
+            loaders=tuple(known[name] for name in names if name in known),
+            wants_loader=wanted.loader,
+        )
+
+    @property
+    def all(self) -> tuple[Package, ...]:
+        """All of them, in the order of their names."""
+        return tuple(sorted((self.kernel, *self.programs, *self.loaders), key=lambda package: package.name))
 
 
 def guest_binary(architecture: str = "x86_64") -> bytes:
@@ -141,10 +220,11 @@ def missing() -> Sequence[Problem]:
 class _Packages:
     """The files of a base's packages: from the store, else from the mirror."""
 
-    def __init__(self, store: ImageStore, settings: BaseSettings, progress: Progress) -> None:
-        self._store = store
+    def __init__(self, store: ImageStore, settings: BaseSettings, progress: Progress, architecture: str) -> None:
+        self.store = store
+        self.progress = progress
         self._settings = settings
-        self._progress = progress
+        self._architecture = oci.ARCHITECTURES[architecture]
         self._apt: apt.Apt | None = None
 
     def apt(self) -> apt.Apt:
@@ -152,56 +232,89 @@ class _Packages:
         if self._apt is None:
             if problems := apt.missing():
                 raise MissingRequirement(problems)
-            mirror = apt.Apt(cache_home() / "apt", apt.sources(self._settings.mirror))
+            folder = "apt" if self._architecture == "amd64" else f"apt-{self._architecture}"
+            mirror = apt.Apt(cache_home() / folder, apt.sources(self._settings.mirror), self._architecture)
             mirror.update()
             self._apt = mirror
         return self._apt
 
     def files(self, packages: Sequence[Package]) -> dict[str, Path]:
         """Return where the packages' files lie, by the packages' names; what the store lacks is fetched."""
-        paths = {package.name: self._store.root / "debs" / f"{package.sha256}.deb" for package in packages}
+        paths = {package.name: self.store.root / "debs" / f"{package.sha256}.deb" for package in packages}
         lacking = [package for package in packages if not paths[package.name].exists()]
         if lacking:
-            self._progress(f"fetching {', '.join(package.name for package in lacking)}")
-            with tempfile.TemporaryDirectory(dir=self._store.root) as folder:
+            self.progress(f"fetching {', '.join(package.name for package in lacking)}")
+            with tempfile.TemporaryDirectory(dir=self.store.root) as folder:
                 for name, fetched in self.apt().download(lacking, Path(folder)).items():
                     with written_aside(paths[name]) as aside:
                         shutil.copyfile(fetched, aside)
         return paths
 
 
-def _images(packages: _Packages, lock: BaseLock, guest: bytes) -> tuple[StoredImage, StoredImage]:
-    """Find or make the two images; their names say what they are made of."""
-    store = packages._store
-    kernels = tuple(package for package in lock.packages if package.name.startswith("linux-image-"))
-    others = tuple(package for package in lock.packages if package not in kernels)
-    if len(kernels) != 1:
-        raise I2kitError.of("base-lock-invalid", f"a base has one kernel package, this one {len(kernels)}")
-    kernel_name = f"docker.io/i2kit/kernel:{_recipe_id(kernels, b'')}"
-    pod_name = f"docker.io/i2kit/pod:{_recipe_id(lock.packages, guest)}"
-    kernel, pod = store.find(kernel_name), store.find(pod_name)
-    if kernel is not None and pod is not None and store.has(kernel.digest) and store.has(pod.digest):
-        return kernel, pod
-    packages._progress("making the base")
-    paths = packages.files(lock.packages)
-    files = base_images.kernel_files(paths[kernels[0].name])
-    pod_data = base_images.pod_layer(paths.__getitem__, tuple(package.name for package in others), guest, files.modules)
-    return (
-        _add(store, kernel_name, base_images.kernel_layer(files)),
-        _add(store, pod_name, pod_data),
-    )
+@frozen
+class _Images:
+    """The images of a base: found in the store, or made. Their names say what they are made of."""
+
+    packages: _Packages
+    chosen: _Chosen
+    platform: Platform
+    architecture: str
+    guest: bytes
+
+    def all(self) -> dict[str, LockedImage]:
+        """Return the images by the names of the base's fields."""
+        names = self._names()
+        store = self.packages.store
+        found = {role: image for role, name in names.items() if (image := store.find(name)) is not None and store.has(image.digest)}
+        lacking = [role for role in names if role not in found]
+        if lacking:
+            self.packages.progress("making the base")
+            for role, layer in self._layers(lacking):
+                found[role] = self._add(names[role], layer)
+        images = {role: locked_image(store, image) for role, image in found.items()}
+        return {**images, "kernel": evolve(images["kernel"], unpacked=_modules_size(store, found["kernel"]))}
+
+    def _names(self) -> dict[str, str]:
+        kernel = (self.architecture, self.chosen.kernel.sha256, *self.platform.modules_for(self.architecture))
+        programs = sorted(package.sha256 for package in self.chosen.programs)
+        parts: dict[str, tuple[str, ...]] = {
+            "kernel": kernel,
+            "pod": (*kernel, self.platform.boot_config, *programs, hashlib.sha256(self.guest).hexdigest()),
+            "disk": (*kernel, "disk", *self.platform.disk_modules),
+        }
+        if self.chosen.wants_loader:
+            parts["loader"] = (self.architecture, str(loaders.RECIPE), *(package.sha256 for package in self.chosen.loaders))
+        return {role: f"docker.io/i2kit/{role}:{_recipe_id(inputs)}" for role, inputs in parts.items()}
+
+    def _layers(self, roles: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+        used = [self.chosen.kernel] if roles != ["loader"] else []
+        used += self.chosen.programs if "pod" in roles else ()
+        used += self.chosen.loaders if "loader" in roles else ()
+        debs = self.packages.files(used)
+        if "loader" in roles:
+            yield "loader", loaders.loader_layer(debs.__getitem__, self.architecture)
+        if roles == ["loader"]:
+            return
+        with kernels.kernel(debs[self.chosen.kernel.name]) as kernel:
+            modules = base_images.modules_of(kernel, self.platform, self.architecture)
+            if "kernel" in roles:
+                yield "kernel", base_images.kernel_layer(kernel, modules)
+            if "disk" in roles:
+                yield "disk", base_images.disk_layer(kernel, modules)
+        if "pod" in roles:
+            programs = [debs[package.name] for package in self.chosen.programs]
+            yield "pod", base_images.pod_layer(programs, self.guest, modules, self.platform.boot_config, self.architecture)
+
+    def _add(self, name: str, layer: bytes) -> StoredImage:
+        store = self.packages.store
+        with tempfile.TemporaryDirectory(dir=store.root) as folder:
+            path = Path(folder) / "layer.tar"
+            path.write_bytes(layer)
+            return store.add(name, [path], architecture=self.architecture)
 
 
-def _add(store: ImageStore, name: str, layer: bytes) -> StoredImage:
-    with tempfile.TemporaryDirectory(dir=store.root) as folder:
-        path = Path(folder) / "layer.tar"
-        path.write_bytes(layer)
-        return store.add(name, [path])
-
-
-def _recipe_id(packages: Sequence[Package], guest: bytes) -> str:
-    parts = [str(base_images.RECIPE), *sorted(package.sha256 for package in packages), hashlib.sha256(guest).hexdigest()]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+def _recipe_id(inputs: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join([str(base_images.RECIPE), *inputs]).encode()).hexdigest()[:16]
 
 
 def _modules_size(store: ImageStore, kernel: StoredImage) -> int:

@@ -15,8 +15,11 @@ from elftools.elf.sections import SymbolTableSection
 from i2kit.errors import BuildError
 
 _PAGE = 0x1000
-# `mov $-38, %eax; ret`: the function answers -ENOSYS.
-_NOT_IMPLEMENTED = b"\xb8\xda\xff\xff\xff\xc3\x90\x90"
+# The number of the machine, and the code of a function that answers -ENOSYS: `mov $-38, %eax; ret` and `mov w0, #-38; ret`.
+_MACHINES = {
+    "x86_64": (62, b"\xb8\xda\xff\xff\xff\xc3\x90\x90"),
+    "aarch64": (183, b"\xa0\x04\x80\x12\xc0\x03\x5f\xd6"),
+}
 
 
 def needed(name: str, data: bytes) -> tuple[str, ...]:
@@ -46,10 +49,14 @@ def imports(name: str, data: bytes, library: str) -> dict[str, str]:
 
 def module_dependencies(name: str, data: bytes) -> tuple[str, ...]:
     """Return the names of the kernel modules that a module depends on directly."""
+    return tuple(other for line in modinfo(name, data, "depends") for other in line.split(",") if other)
+
+
+def modinfo(name: str, data: bytes, field: str) -> tuple[str, ...]:
+    """Return what a kernel module says of itself under `field` (``alias``, ``vermagic`` and so on). Raises `BuildError` when it is none."""
     section = _open(name, data).get_section_by_name(".modinfo")
-    fields = section.data().split(b"\0") if section is not None else []
-    depends = next((item.removeprefix(b"depends=") for item in fields if item.startswith(b"depends=")), b"")
-    return tuple(depends.decode().split(",")) if depends else ()
+    lines = section.data().decode(errors="replace").split("\0") if section is not None else []
+    return tuple(line.removeprefix(f"{field}=") for line in lines if line.startswith(f"{field}="))
 
 
 def _open(name: str, data: bytes) -> ELFFile:
@@ -59,13 +66,14 @@ def _open(name: str, data: bytes) -> ELFFile:
         raise BuildError.of("base-damaged", f"{name} is no ELF file ({error})") from error
 
 
-def stand_in(soname: str, symbols: Mapping[str, str]) -> bytes:
-    """Make an x86_64 library whose functions (name -> version) all answer ``-ENOSYS``.
+def stand_in(soname: str, symbols: Mapping[str, str], architecture: str = "x86_64") -> bytes:
+    """Make a library whose functions (name -> version) all answer ``-ENOSYS``.
 
     crun is linked against libsystemd, for a cgroup manager that no VM of ours has; the library and the five that it brings along would take
     3.4 MB of every VM's memory. The layout is the least that the dynamic linker accepts: one segment of tables and code, one for
     the dynamic section (System V gABI, "Dynamic Linking"; LSB, "Symbol Versioning").
     """
+    machine, code = _MACHINES[architecture]
     names = sorted(symbols)
     versions = sorted(set(symbols.values()))
     strings = _Strings()
@@ -82,8 +90,8 @@ def stand_in(soname: str, symbols: Mapping[str, str]) -> bytes:
     verdef = _version_definitions([soname, *versions], [soname_at, *version_names])
     strtab_at = _align(verdef_at + len(verdef))
     code_at = _align(strtab_at + len(strings.data))
-    end = code_at + len(_NOT_IMPLEMENTED)
-    symtab = bytes(24) + b"".join(struct.pack("<IBBHQQ", at, 0x12, 0, 1, code_at, len(_NOT_IMPLEMENTED)) for at in symbol_names)
+    end = code_at + len(code)
+    symtab = bytes(24) + b"".join(struct.pack("<IBBHQQ", at, 0x12, 0, 1, code_at, len(code)) for at in symbol_names)
     versym = struct.pack("<H", 0) + b"".join(struct.pack("<H", versions.index(symbols[name]) + 2) for name in names)
     dynamic_at = -(-end // _PAGE) * _PAGE
     dynamic = b"".join(
@@ -108,7 +116,7 @@ def stand_in(soname: str, symbols: Mapping[str, str]) -> bytes:
         + struct.pack("<IIQQQQQQ", 0x6474E551, 6, 0, 0, 0, 0, 0, 16)  # PT_GNU_STACK: not executable
     )
     identity = b"\x7fELF\x02\x01\x01" + bytes(9)
-    header = identity + struct.pack("<HHIQQQIHHHHHH", 3, 62, 1, 0, header_size, 0, 0, header_size, program_size, 4, 64, 0, 0)
+    header = identity + struct.pack("<HHIQQQIHHHHHH", 3, machine, 1, 0, header_size, 0, 0, header_size, program_size, 4, 64, 0, 0)
     image = bytearray(dynamic_at) + dynamic
     for at, part in (
         (0, header + programs),
@@ -117,7 +125,7 @@ def stand_in(soname: str, symbols: Mapping[str, str]) -> bytes:
         (versym_at, versym),
         (verdef_at, verdef),
         (strtab_at, bytes(strings.data)),
-        (code_at, _NOT_IMPLEMENTED),
+        (code_at, code),
     ):
         image[at : at + len(part)] = part
     return bytes(image)

@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from attrs import evolve
+from attrs import evolve, frozen
 
 from i2kit.environment import Environment
 from i2kit.errors import I2kitError, InvalidInput, Problem, Where
 from i2kit.images import pulls, skopeo
-from i2kit.images.base import lock_base
+from i2kit.images.base import Wanted, lock_base
 from i2kit.images.inspection import locked_image
 from i2kit.images.locked import Locked, LockedImage
 from i2kit.images.logins import Login, logins
+from i2kit.images.platforms import started_by_firmware
 from i2kit.images.reference import Reference, parse
 from i2kit.images.store import ImageStore, StoredImage, default_store
 from i2kit.manifest.workloads import SecretData, Workloads
 
-ARCHITECTURE = "x86_64"
 _AT_ONCE = 4
 
 Progress = Callable[[str], None]
@@ -33,17 +33,27 @@ def resolve(
     builder_version: str,
     progress: Progress = lambda _message: None,
     store: ImageStore | None = None,
+    platform: str = "local",
+    formats: Sequence[str] = (),
 ) -> Locked:
     """Look up every image, in the store first, then in its registry, and lock the base; what registries have is pulled into the store.
 
-    `previous` keeps the base unless `update_base` moves it. Raises `UnresolvedImages` with a problem for every container whose image cannot
+    `previous` keeps the base unless `update_base` moves it. The base is made for `platform` (`i2kit.images.platforms`), with boot loaders
+    where one of the image formats `formats` needs any. Raises `UnresolvedImages` with a problem for every container whose image cannot
     be had: ``image-not-found``, ``image-reference-invalid``, ``image-architecture``, ``registry-auth``, ``registry-unreachable``,
     ``registry-untrusted``, ``registry-failed``, ``digest-mismatch``; and what `lock_base` raises.
     """
     store = store or default_store()
-    images = _images(workloads, store, progress)
-    base = lock_base(environment.base, store, previous=previous.base if previous else None, update=update_base, progress=progress)
-    return Locked(images=images, base=base, builder=environment.builder, builder_version=builder_version, architecture=ARCHITECTURE)
+    images = _images(workloads, store, environment.architecture, progress)
+    wanted = Wanted(platform=platform, architecture=environment.architecture, loader=started_by_firmware(formats))
+    base = lock_base(environment.base, store, wanted, previous=previous.base if previous else None, update=update_base, progress=progress)
+    return Locked(
+        images=images,
+        base=base,
+        builder=environment.builder,
+        builder_version=builder_version,
+        architecture=environment.architecture,
+    )
 
 
 class UnresolvedImages(InvalidInput):
@@ -54,15 +64,17 @@ class UnresolvedImages(InvalidInput):
         self.found = found
 
 
-def examine(workloads: Workloads, *, store: ImageStore | None = None) -> tuple[dict[str, LockedImage], tuple[Problem, ...]]:
+def examine(
+    workloads: Workloads, architecture: str, *, store: ImageStore | None = None
+) -> tuple[dict[str, LockedImage], tuple[Problem, ...]]:
     """Return the images that are in the store, and what is wrong with the others; registries are asked, but nothing is pulled."""
     try:
-        return _images(workloads, store or default_store(), None), ()
+        return _images(workloads, store or default_store(), architecture, None), ()
     except UnresolvedImages as error:
         return dict(error.found), error.problems
 
 
-def _images(workloads: Workloads, store: ImageStore, progress: Progress | None) -> dict[str, LockedImage]:
+def _images(workloads: Workloads, store: ImageStore, architecture: str, progress: Progress | None) -> dict[str, LockedImage]:
     """Look up every image; without `progress` nothing is pulled, and what only registries have is left out."""
     places: dict[str, list[Where]] = {}
     secrets: dict[str, list[SecretData]] = {}
@@ -74,7 +86,8 @@ def _images(workloads: Workloads, store: ImageStore, progress: Progress | None) 
                 own = secrets.setdefault(container.image, [])
                 own += [known[workload.namespace, name] for name in workload.pod.pull_secrets if known[workload.namespace, name] not in own]
     with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
-        found = dict(zip(places, pool.map(lambda written: _image(written, store, progress, secrets[written]), places), strict=True))
+        looked_up = pool.map(lambda written: _image(written, _Source(store, architecture, progress, secrets[written])), places)
+        found = dict(zip(places, looked_up, strict=True))
     problems = [
         evolve(problem, where=where)
         for written, outcome in found.items()
@@ -88,13 +101,24 @@ def _images(workloads: Workloads, store: ImageStore, progress: Progress | None) 
     return images
 
 
-def _image(written: str, store: ImageStore, progress: Progress | None, secrets: Sequence[SecretData]) -> LockedImage | I2kitError | None:
+@frozen
+class _Source:
+    """Where an image is looked for: the store, and its registry with the Secrets that may open it. Without `progress` nothing is pulled."""
+
+    store: ImageStore
+    architecture: str
+    progress: Progress | None
+    secrets: Sequence[SecretData]
+
+
+def _image(written: str, source: _Source) -> LockedImage | I2kitError | None:
+    store = source.store
     try:
         reference = parse(written)
         # What somebody imported is meant; what was only pulled may have moved since, unless it is named by its digest.
         stored = store.find(written)
         if stored is not None and store.has(stored.digest) and (not stored.pulled or reference.digest):
-            return _checked(store, stored, reference)
+            return _checked(source, stored, reference)
         if not skopeo.installed():
             return I2kitError(
                 Problem(
@@ -103,50 +127,51 @@ def _image(written: str, store: ImageStore, progress: Progress | None, secrets: 
                     hint=f"{skopeo.HINT}, or `i2kit images import` the image",
                 )
             )
-        return _from_registry(reference, store, progress, secrets)
+        return _from_registry(reference, source)
     except I2kitError as error:
         return error
 
 
-def _from_registry(reference: Reference, store: ImageStore, progress: Progress | None, secrets: Sequence[SecretData]) -> LockedImage | None:
+def _from_registry(reference: Reference, source: _Source) -> LockedImage | None:
+    store, progress = source.store, source.progress
     stored = store.find(str(reference))
-    with logins(reference, secrets) as tried:
+    with logins(reference, source.secrets) as tried:
         try:
-            remote, login = _look_up(reference, tried)
+            remote, login = _look_up(reference, source.architecture, tried)
         except skopeo.RegistryError as error:
             if stored is None or error.problems[0].code != "registry-unreachable" or not store.has(stored.digest):
                 raise _told(error) from None
             if progress:
                 progress(f"{error.problems[0].message}; taking {reference} as it was pulled before")
-            return _checked(store, stored, reference)
+            return _checked(source, stored, reference)
         if stored is not None and stored.digest == remote.digest and store.has(stored.digest):
-            return _checked(store, stored, reference)
+            return _checked(source, stored, reference)
         if not progress:
             return None
         progress(f"pulling {reference}")
         try:
-            with pulls.pulled(remote, store, ARCHITECTURE, login) as layout:
-                (image,) = store.import_path(layout, name=str(reference), architecture=ARCHITECTURE, pulled=True)
+            with pulls.pulled(remote, store, source.architecture, login) as layout:
+                (image,) = store.import_path(layout, name=str(reference), architecture=source.architecture, pulled=True)
         except skopeo.RegistryError as error:
             raise _told(error) from None
-        return _checked(store, image, reference)
+        return _checked(source, image, reference)
 
 
-def _look_up(reference: Reference, tried: Sequence[Login]) -> tuple[skopeo.RemoteImage, Login]:
+def _look_up(reference: Reference, architecture: str, tried: Sequence[Login]) -> tuple[skopeo.RemoteImage, Login]:
     """Look a reference up with one login after the other, until the registry accepts one."""
     for login in tried[:-1]:
         try:
-            return skopeo.look_up(reference, ARCHITECTURE, login), login
+            return skopeo.look_up(reference, architecture, login), login
         except skopeo.RegistryError as error:
             if error.problems[0].code != "registry-auth":
                 raise
-    return skopeo.look_up(reference, ARCHITECTURE, tried[-1]), tried[-1]
+    return skopeo.look_up(reference, architecture, tried[-1]), tried[-1]
 
 
-def _checked(store: ImageStore, stored: StoredImage, reference: Reference) -> LockedImage:
-    if stored.architecture != ARCHITECTURE:
-        raise skopeo.wrong_architecture(reference, ARCHITECTURE, [stored.architecture])
-    return locked_image(store, stored)
+def _checked(source: _Source, stored: StoredImage, reference: Reference) -> LockedImage:
+    if stored.architecture != source.architecture:
+        raise skopeo.wrong_architecture(reference, source.architecture, [stored.architecture])
+    return locked_image(source.store, stored)
 
 
 def _told(error: skopeo.RegistryError) -> I2kitError:

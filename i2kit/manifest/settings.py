@@ -7,7 +7,7 @@ from typing import Any
 
 from yaml.nodes import MappingNode, Node
 
-from i2kit.environment import BaseSettings, Environment
+from i2kit.environment import Architecture, BaseSettings, Environment
 from i2kit.errors import InvalidInput, Problem
 from i2kit.manifest import syntax
 from i2kit.manifest.anyvalue import AnyValue
@@ -18,6 +18,8 @@ from i2kit.manifest.table import Struct, Tree, refused, supported
 
 _WORD = Text("string", syntax.not_empty)
 _LATER = "not yet supported"
+# The kernel's names, and those of container images.
+_ARCHITECTURES: dict[str, Architecture] = {"x86_64": "x86_64", "aarch64": "aarch64", "amd64": "x86_64", "arm64": "aarch64"}
 
 
 class _ShortOr:
@@ -82,6 +84,7 @@ ENVIRONMENT = Struct(
             Struct("dns", (supported("zone", Text("DNS subdomain", syntax.subdomain, "invalid-name"), "`i2kit.internal` when absent"),)),
         ),
         supported("builder", _WORD, "the image builder; `assembler` when absent"),
+        supported("architecture", Choice(*_ARCHITECTURES), "that of the VMs; `x86_64` when absent. `amd64` and `arm64` are other names"),
         supported("base", _ShortOr("name, or mapping", "name", _BASE_NAME, _BASE)),
         supported(
             "secrets",
@@ -134,6 +137,7 @@ def _environment(path: Path, tree: Tree) -> Environment:
     return Environment(
         provider=provider.pop("type"),
         settings=provider,
+        architecture=_ARCHITECTURES[tree.get("architecture") or "x86_64"],
         base=BaseSettings(name=base.get("name", "debian"), lock=_beside(path, base.get("lock")), mirror=base.get("mirror")),
         source=str(path),
         **{name: value for name, value in given.items() if value is not None},

@@ -102,7 +102,7 @@ def test_looking_for_what_is_wrong_pulls_nothing(tmp_path: Path, monkeypatch: py
     )
     monkeypatch.setattr(pulls, "pulled", pulled)
     (tmp_path / "huge.yaml").write_text(ENOUGH["huge.yaml"])
-    assert resolve.examine(i2kit.load([tmp_path])) == ({}, ())
+    assert resolve.examine(i2kit.load([tmp_path]), "x86_64") == ({}, ())
 
 
 def test_destroy_by_broken_manifests_says_that_the_name_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

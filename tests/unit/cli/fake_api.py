@@ -103,7 +103,16 @@ class FakeApi(ModuleType):
         self._note("load", sources, stdin=stdin)
         return WORKLOADS
 
-    def resolve(self, workloads: Any, environment: Any, *, previous: Any = None, update_base: bool = False, report: Any = None) -> None:
+    def resolve(
+        self,
+        workloads: Any,
+        environment: Any,
+        *,
+        previous: Any = None,
+        update_base: bool = False,
+        format: Any = None,  # noqa: A002
+        report: Any = None,
+    ) -> None:
         report(Event(kind="stage", message="looking up hello:1"))
 
     def plan(

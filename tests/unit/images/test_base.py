@@ -16,10 +16,11 @@ import pytest
 
 from i2kit.environment import BaseSettings
 from i2kit.errors import BuildError, I2kitError, InvalidInput, MissingRequirement
-from i2kit.images import apt, base, base_images, elf, tars
-from i2kit.images.base import BaseLock, lock_base, read_lock
+from i2kit.images import apt, base, base_images, elf, loaders, tars
+from i2kit.images.base import BaseLock, Wanted, lock_base, read_lock
 from i2kit.images.inspection import read_file
-from i2kit.images.locked import Package
+from i2kit.images.locked import LockedImage, Package
+from i2kit.images.platforms import PLATFORMS
 from i2kit.images.store import ImageStore
 
 needs_dpkg = pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="dpkg-deb is not installed (apt-get install dpkg)")
@@ -145,7 +146,12 @@ class Mirror:
         self.updates += 1
 
     def depends(self, name: str) -> tuple[str, ...]:
-        return {base._KERNEL: (KERNEL,), "crun": ("libc6", "libsystemd0"), "busybox": ("libc6",)}[name]
+        return {
+            "linux-image-cloud-amd64": (KERNEL,),
+            "linux-image-amd64": (GENERIC,),
+            "crun": ("libc6", "libsystemd0"),
+            "busybox": ("libc6",),
+        }[name]
 
     def alone(self, names: list[str]) -> tuple[Package, ...]:
         return tuple(self.described(name) for name in names)
@@ -161,20 +167,35 @@ class Mirror:
         return {package.name: self.debs[package.name] for package in packages}
 
 
-KERNEL = "linux-image-6.1.0-9-cloud-amd64"
 RELEASE = "6.1.0-9-cloud-amd64"
+KERNEL = f"linux-image-{RELEASE}"
+GENERIC_RELEASE = "6.1.0-9-amd64"
+GENERIC = f"linux-image-{GENERIC_RELEASE}"
+LOADER = base_images.MACHINES["x86_64"].loader
+MODULES = {
+    *(module for one in PLATFORMS.values() for module in (*one.modules_for("x86_64"), *one.disk_modules)),
+    *("virtio", "reed_solomon", "unused"),
+}
+
+
+def kernel_package(release: str) -> dict[str, bytes]:
+    return {
+        f"boot/vmlinuz-{release}": f"kernel {release}".encode(),
+        f"lib/modules/{release}/modules.builtin": b"kernel/drivers/acpi/button.ko\n",
+        **{f"lib/modules/{release}/kernel/{name.replace('_', '-')}.ko": name.encode() for name in MODULES},
+    }
+
+
 PACKAGES: dict[str, dict[str, bytes]] = {
-    KERNEL: {
-        f"boot/vmlinuz-{RELEASE}": b"kernel",
-        f"lib/modules/{RELEASE}/modules.builtin": b"kernel/drivers/acpi/button.ko\n",
-        **{
-            f"lib/modules/{RELEASE}/kernel/{name.replace('_', '-')}.ko": name.encode()
-            for name in (*base_images.MODULES, "virtio", "unused")
-        },
-    },
+    KERNEL: kernel_package(RELEASE),
+    GENERIC: kernel_package(GENERIC_RELEASE),
     "busybox": {"bin/busybox": b"busybox"},
     "crun": {"usr/bin/crun": b"crun"},
-    "libc6": {"lib/x86_64-linux-gnu/libc.so.6": b"libc", "lib/x86_64-linux-gnu/libm.so.6": b"libm", base_images.LOADER: b"loader"},
+    "libc6": {"lib/x86_64-linux-gnu/libc.so.6": b"libc", "lib/x86_64-linux-gnu/libm.so.6": b"libm", LOADER: b"loader"},
+    **{
+        package: {path: path.encode() for owner, path in loaders._FILES["x86_64"].values() if owner == package}
+        for package in loaders.PACKAGES["x86_64"]
+    },
 }
 
 
@@ -194,23 +215,30 @@ def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mirror:
     """A mirror, and programs whose needs are known without real ELF files."""
     made = Mirror(tmp_path / "mirror")
     needs = {"crun": ("libc.so.6", base_images.STUBBED), "busybox": ("libc.so.6",)}
-    dependencies = {"virtio_pci": ("virtio",), "virtio_net": ("virtio",)}
+    dependencies = {
+        "virtio_pci": ("virtio",),
+        "virtio_net": ("virtio",),
+        "virtio_blk": ("virtio",),
+        "dm_verity": ("reed-solomon", "dm-mod"),
+    }
     monkeypatch.setattr(base._Packages, "apt", lambda _self: made.update() or made)
     monkeypatch.setattr(elf, "needed", lambda _name, data: needs.get(data.decode(errors="replace"), ()))
     monkeypatch.setattr(elf, "imports", lambda *_arguments: {"sd_notify": "LIBSYSTEMD_209"})
     monkeypatch.setattr(elf, "module_dependencies", lambda _name, data: dependencies.get(data.decode(), ()))
-    monkeypatch.setattr(base, "guest_binary", lambda: b"guest")
+    monkeypatch.setattr(base, "guest_binary", lambda _architecture: b"guest")
     return made
 
 
 @needs_dpkg
 def test_the_base_is_two_images_of_what_is_needed(store: ImageStore, mirror: Mirror) -> None:
     locked = lock_base(BaseSettings(), store)
-    assert [package.name for package in locked.packages] == [KERNEL, "busybox", "crun", "libc6"]
+    others = [package.name for package in locked.packages if package.name not in loaders.PACKAGES["x86_64"]]
+    assert others == ["busybox", "crun", "libc6", KERNEL]
+    assert locked.loader is None
     pod = store.manifest(locked.pod.digest)
     files = {entry.path: entry.inode for entry in store.entries(pod) if entry.inode.type != "directory"}
     libraries = {f"lib/x86_64-linux-gnu/{name}" for name in ("libc.so.6", "libsystemd.so.0")}
-    programs = {"init", "bin/busybox", "usr/bin/crun", base_images.LOADER}
+    programs = {"init", "bin/busybox", "usr/bin/crun", LOADER}
     assert set(files) == {*programs, *libraries, "etc/i2kit/base.json", "usr/share/i2kit/udhcpc"}
     assert {files[name].mode for name in programs} == {0o755}
     assert files["usr/share/i2kit/udhcpc"].target == "/init"
@@ -220,14 +248,99 @@ def test_the_base_is_two_images_of_what_is_needed(store: ImageStore, mirror: Mir
     assert "button" not in order, "it is built in"
     assert order.index("virtio") < order.index("virtio_pci") < order.index("virtio_net")
     kernel = store.manifest(locked.kernel.digest)
-    assert read_file(store, kernel, "kernel") == b"kernel"
+    assert read_file(store, kernel, "kernel") == f"kernel {RELEASE}".encode()
     with tarfile.open(fileobj=io.BytesIO(read_file(store, kernel, "kernel.tar") or b"")) as archive:
         names = archive.getnames()
         dep = archive.extractfile(f"lib/modules/{RELEASE}/modules.dep")
         assert dep is not None
         assert b"kernel/virtio-net.ko: kernel/virtio.ko\n" in dep.read()
     assert f"lib/modules/{RELEASE}/kernel/virtio.ko" in names
-    assert not any("unused" in name for name in names)
+    assert not any(name.endswith(("unused.ko", "virtio-blk.ko")) for name in names)
+
+
+def files_of(store: ImageStore, image: LockedImage | None) -> set[str]:
+    assert image is not None
+    return {entry.path for entry in store.entries(store.manifest(image.digest)) if entry.inode.type == "file"}
+
+
+@needs_dpkg
+def test_what_a_root_disk_needs_is_laid_over_the_tree(store: ImageStore, mirror: Mirror) -> None:
+    locked = lock_base(BaseSettings(), store)
+    assert locked.disk is not None
+    disk = store.manifest(locked.disk.digest)
+    described = json.loads(read_file(store, disk, "etc/i2kit/disk.json") or b"")
+    assert described == {"schema": 1, "modules": ["virtio_blk", "dm_mod", "dm_bufio", "reed_solomon", "dm_verity", "squashfs"]}
+    folder = f"lib/modules/{RELEASE}"
+    added = {f"{folder}/kernel/{name.replace('_', '-')}.ko" for name in described["modules"]}
+    assert files_of(store, locked.disk) == {*added, f"{folder}/modules.dep", "etc/i2kit/disk.json"}
+    index = (read_file(store, disk, f"{folder}/modules.dep") or b"").decode().splitlines()
+    assert "kernel/dm-verity.ko: kernel/reed-solomon.ko kernel/dm-mod.ko" in index
+    assert "kernel/virtio-blk.ko: kernel/virtio.ko" in index
+    assert "kernel/overlay.ko:" in index, "the index stands for the other image's modules too"
+
+
+@needs_dpkg
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_a_platforms_drivers_are_in_its_images_and_only_there(store: ImageStore, mirror: Mirror, platform: str) -> None:
+    locked = lock_base(BaseSettings(), store, Wanted(platform=platform))
+    assert locked.platform == platform
+    settings = json.loads(read_file(store, store.manifest(locked.pod.digest), "etc/i2kit/base.json") or b"")
+    assert settings["bootConfig"] == {"local": "fw_cfg"}.get(platform, platform)
+    present = set(settings["modules"])
+    drivers = {"local": {"qemu_fw_cfg"}, "aws": {"ena"}, "gcp": {"gve"}, "openstack": {"ahci", "ata_piix", "sr_mod"}}
+    assert drivers[platform] <= present
+    assert not present & {name for other, names in drivers.items() if other != platform for name in names}
+
+
+@needs_dpkg
+def test_openstack_has_the_kernel_that_knows_sata(store: ImageStore, mirror: Mirror) -> None:
+    locked = lock_base(BaseSettings(), store, Wanted(platform="openstack"))
+    kernel = store.manifest(locked.kernel.digest)
+    assert read_file(store, kernel, "kernel") == f"kernel {GENERIC_RELEASE}".encode()
+    assert [package.name for package in locked.packages if package.name.startswith("linux-image-")] == [GENERIC]
+
+
+def test_a_platform_that_nobody_knows_is_refused(store: ImageStore) -> None:
+    with pytest.raises(InvalidInput, match="one of local, aws, gcp, openstack") as caught:
+        lock_base(BaseSettings(), store, Wanted(platform="moon"))
+    assert codes(caught.value) == ["platform-unknown"]
+
+
+@needs_dpkg
+def test_boot_loaders_are_fetched_when_a_format_needs_them(store: ImageStore, mirror: Mirror) -> None:
+    names = loaders.PACKAGES["x86_64"]
+    mirror.gone |= {*names}
+    plain = lock_base(BaseSettings(), store)
+    assert plain.loader is None
+    assert {*names} <= {package.name for package in plain.packages}, "the lock names them all the same"
+    mirror.gone.clear()
+    firmware = lock_base(BaseSettings(), store, Wanted(loader=True), previous=plain)
+    assert files_of(store, firmware.loader) == {*loaders._FILES["x86_64"]}
+    assert (firmware.kernel, firmware.pod, firmware.packages) == (plain.kernel, plain.pod, plain.packages)
+
+
+@needs_dpkg
+def test_an_older_lock_is_enough_until_it_is_not(store: ImageStore, mirror: Mirror, tmp_path: Path) -> None:
+    path = tmp_path / "base.lock"
+    whole = lock_base(BaseSettings(), store)
+    older = [package for package in whole.packages if package.name not in loaders.PACKAGES["x86_64"]]
+    path.write_text(BaseLock("debian", tuple(older)).dump())
+    settings = BaseSettings(lock=str(path))
+    assert lock_base(settings, store).pod == whole.pod
+    with pytest.raises(I2kitError, match="--update-base") as caught:
+        lock_base(settings, store, Wanted(platform="openstack", loader=True))
+    assert codes(caught.value) == ["base-lock-incomplete"]
+    assert "the generic kernel" in str(caught.value)
+    assert "the boot loaders (isolinux, " in str(caught.value)
+
+
+@needs_dpkg
+def test_a_lock_for_another_architecture_is_refused(store: ImageStore, mirror: Mirror, tmp_path: Path) -> None:
+    path = tmp_path / "base.lock"
+    path.write_text(BaseLock("debian", lock_base(BaseSettings(), store).packages).dump())
+    with pytest.raises(InvalidInput, match="for amd64, and the environment's VMs are aarch64") as caught:
+        lock_base(BaseSettings(lock=str(path)), store, Wanted(architecture="aarch64"))
+    assert codes(caught.value) == ["base-lock-invalid"]
 
 
 @needs_dpkg
@@ -274,7 +387,7 @@ def test_a_package_that_is_nowhere_any_more_names_the_way_out(store: ImageStore,
 @needs_dpkg
 def test_another_guest_is_another_pod_image(store: ImageStore, mirror: Mirror, monkeypatch: pytest.MonkeyPatch) -> None:
     first = lock_base(BaseSettings(), store)
-    monkeypatch.setattr(base, "guest_binary", lambda: b"another guest")
+    monkeypatch.setattr(base, "guest_binary", lambda _architecture: b"another guest")
     second = lock_base(BaseSettings(), store, previous=first)
     assert (second.kernel, second.packages) == (first.kernel, first.packages)
     assert second.pod.reference != first.pod.reference
