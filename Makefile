@@ -13,12 +13,13 @@ PACKAGES := busybox-static ca-certificates crun cryptsetup-bin dnsmasq-base dock
 
 .DEFAULT_GOAL := help
 
-.PHONY: help setup images demo demo-down test lint bench clean packages
+.PHONY: help setup images image-hello image-dictionary demo demo-down test test-images lint bench clean packages
 
 help:
 	@echo "make demo       build examples/hello, run it in the local region and fetch its page"
 	@echo "make demo-down  end it"
 	@echo "make test       run all tests, real VMs included"
+	@echo "make test-images  run the long tests of images"
 	@echo "make setup images lint bench clean"
 
 packages:
@@ -36,11 +37,17 @@ $(VENV)/.ready: setup.cfg setup.py pyproject.toml $(wildcard guest/*.go guest/go
 
 setup: packages $(VENV)/.ready
 
-images: setup
+images: image-hello image-dictionary
+
+image-hello: setup
 	$(BIN)/python examples/hello/image/build.py
 	$(AS_ROOT) $(BIN)/i2kit images import out/images/hello
 
-demo: images
+image-dictionary: setup
+	$(BIN)/python examples/dictionary/image/build.py
+	$(AS_ROOT) $(BIN)/i2kit images import out/images/dictionary
+
+demo: image-hello
 	$(AS_ROOT) sh -e scripts/demo $(BIN)
 
 demo-down: setup
@@ -48,6 +55,9 @@ demo-down: setup
 
 test: lint images
 	$(AS_ROOT) sh -e scripts/test $(BIN)
+
+test-images: images
+	$(AS_ROOT) sh -e scripts/test-images $(BIN)
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .
