@@ -78,19 +78,45 @@ class Bucket:
             return (1.0 - self._tokens) / self._rate
 
 
-class _Slot:
-    """The right to be one of the calls under way: all of `semaphores`, taken in one order."""
+class _Places:
+    """Room for so many at once; whoever is urgent comes in before all others that wait."""
 
-    def __init__(self, *semaphores: threading.Semaphore) -> None:
-        self._semaphores = semaphores
+    def __init__(self, places: int) -> None:
+        self._free = places
+        self._urgent = 0
+        self._changed = threading.Condition()
+
+    def take(self, *, urgent: bool) -> None:
+        with self._changed:
+            self._urgent += urgent
+            try:
+                self._changed.wait_for(lambda: self._free and (urgent or not self._urgent))
+                self._free -= 1
+            finally:
+                self._urgent -= urgent
+                # Those that made way for this one may find another place.
+                self._changed.notify_all()
+
+    def give(self) -> None:
+        with self._changed:
+            self._free += 1
+            self._changed.notify_all()
+
+
+class _Slot:
+    """The right to be one of the calls under way: a place in each of `places`, taken in one order."""
+
+    def __init__(self, *places: _Places, urgent: bool = False) -> None:
+        self._places = places
+        self._urgent = urgent
 
     def __enter__(self) -> None:
-        for one in self._semaphores:
-            one.acquire()
+        for one in self._places:
+            one.take(urgent=self._urgent)
 
     def __exit__(self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None) -> None:
-        for one in reversed(self._semaphores):
-            one.release()
+        for one in reversed(self._places):
+            one.give()
 
 
 @frozen(kw_only=True)
@@ -131,10 +157,10 @@ class Calls:
         self._dice = dice or Random()  # noqa: S311 - jitter
         self._closed = threading.Event()
         self._bucket = Bucket(limits.calls_per_second, limits.burst, self._clock) if limits.calls_per_second else None
-        slots = threading.BoundedSemaphore(limits.concurrency)
-        # Changes may take minutes, and leave one slot to the short calls: a run whose records wait would lose its lease.
-        changes = threading.BoundedSemaphore(max(1, limits.concurrency - 1))
-        self._slot, self._change_slot = _Slot(slots), _Slot(changes, slots)
+        # A run whose records wait would lose its lease. So what may take for ever leaves one place to what is given up in time, and where
+        # several wait for that one, records come first: the longest that they wait is until one look is given up.
+        places, endless = _Places(limits.concurrency), _Places(max(1, limits.concurrency - 1))
+        self._record_slot, self._slot, self._endless_slot = _Slot(places, urgent=True), _Slot(places), _Slot(endless, places)
 
     def observe(self) -> Observed:
         """See `Driver.observe`; raises `ProviderError` (code ``call-timeout``) when there is no answer in time."""
@@ -146,13 +172,13 @@ class Calls:
 
     def apply(self, change: Change, context: Context) -> None:
         """See `Driver.apply`; between tries the run may be stopped, and the change's deadline holds."""
-        wrapped = _Building(context=context, slot=self._change_slot)
+        wrapped = _Building(context=context, slot=self._endless_slot)
 
         def work() -> None:
             context.check()
             self._driver.apply(change, wrapped)
 
-        self._call(f"apply {change.action} {change.key}", work, slot=self._change_slot, context=context)
+        self._call(f"apply {change.action} {change.key}", work, slot=self._endless_slot, context=context)
 
     def logs(self, group: str, *, tail: int | None = None, follow: bool = False) -> Iterator[LogLine]:
         """See `Driver.logs`; made again only as long as there was no line."""
@@ -163,7 +189,7 @@ class Calls:
             return lines, next(lines, None)
 
         # Whoever follows may wait for ever for the first line, and must not hold up others.
-        lines, first = self._call(about, begin, slot=nullcontext() if follow else self._slot)
+        lines, first = self._call(about, begin, slot=nullcontext() if follow else self._endless_slot)
         try:
             if first is not None:
                 yield first
@@ -173,8 +199,9 @@ class Calls:
                 lines.close()
 
     def records(self, application: str) -> Sequence[Record]:
-        """See `Driver.records`."""
-        return self._call(f"records {application}", lambda: self._driver.records(application))
+        """See `Driver.records`; raises `ProviderError` (code ``call-timeout``) when there is no answer in time."""
+        about = f"records {application}"
+        return self._call(about, lambda: self._in_time(about, lambda: self._driver.records(application)), slot=self._record_slot)
 
     def append_record(self, application: str, number: int, body: bytes) -> None:
         """See `Driver.append_record`; a record that is there because an earlier try's answer was lost is no conflict.
@@ -192,18 +219,19 @@ class Calls:
                 raise
 
         try:
-            self._call(f"append_record {application} {number}", work)
+            self._call(f"append_record {application} {number}", work, slot=self._record_slot)
         except ConflictingRecord:
             if not (lost and any(one.number == number and one.body == body for one in self.records(application))):
                 raise
 
     def remove_record(self, application: str, number: int) -> None:
         """See `Driver.remove_record`."""
-        self._call(f"remove_record {application} {number}", lambda: self._driver.remove_record(application, number))
+        about = f"remove_record {application} {number}"
+        self._call(about, lambda: self._driver.remove_record(application, number), slot=self._endless_slot)
 
     def applications(self) -> Sequence[str]:
-        """See `Driver.applications`."""
-        return self._call("applications", self._driver.applications)
+        """See `Driver.applications`; raises `ProviderError` (code ``call-timeout``) when there is no answer in time."""
+        return self._call("applications", lambda: self._in_time("applications", self._driver.applications))
 
     def close(self) -> None:
         """See `Driver.close`; calls that wait to be made again are not."""

@@ -34,11 +34,12 @@ class Limits:
 class CallLimits:
     """How a provider wants to be called; `i2kit.calls` keeps to it, so that no driver has to. Every number of seconds is one of these.
 
-    At most `concurrency` calls are under way at once. `calls_per_second` is how fast they may begin in the long run (None: as fast as
+    At most `concurrency` calls are under way at once, and one fewer of those that may take for ever (unless it is 1); appending and reading
+    records comes before everything else. `calls_per_second` is how fast they may begin in the long run (None: as fast as
     they come), and `burst` how many of them at once after a rest. A call that ends with `TransientError` is made up to `attempts` times:
     the waits in between are random, up to `first_delay_seconds` the first time, twice as long each further time, and never beyond
-    `greatest_delay_seconds`; what the provider asks for in `retry_after` comes on top. A look (`observe`, `health`) that takes longer than
-    `call_seconds` is given up.
+    `greatest_delay_seconds`; what the provider asks for in `retry_after` comes on top. What only reads (`observe`, `health`, `records`,
+    `applications`) and takes longer than `call_seconds` is given up.
     """
 
     concurrency: int = field(default=8, validator=ge(1))

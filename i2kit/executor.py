@@ -69,6 +69,7 @@ class _Executor:
         # How many calls are made at once is up to `calls.py`; those that wait to be tried again must not keep others from being made.
         self._pool = ThreadPoolExecutor(2 * tools.concurrency, thread_name_prefix="i2kit-apply")
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="i2kit-journal")
+        self._clearer = ThreadPoolExecutor(1, thread_name_prefix="i2kit-clear")
         self._watchers = ThreadPoolExecutor(tools.concurrency, thread_name_prefix="i2kit-watch")
 
     def run(self, changes: Changes, observed: Observed, released: Mapping[str, Resource]) -> Outcome:
@@ -83,6 +84,7 @@ class _Executor:
             self._pool.shutdown(wait=False, cancel_futures=True)
             self._watchers.shutdown(wait=False, cancel_futures=True)
             self._writer.shutdown(wait=True, cancel_futures=True)
+            self._clearer.shutdown(wait=True, cancel_futures=True)
         return self._outcome(run, changes)
 
     def _begin(self, changes: Changes, observed: Observed, released: Mapping[str, Resource]) -> UnderWay:
@@ -148,6 +150,8 @@ class _Executor:
         if run.writing is None or not run.writing.done():
             return
         run.writing.result()
+        if run.clearing is None or run.clearing.done():
+            run.clearing = self._clearer.submit(self._journal.clear)
         chosen, run.writing, run.chosen = run.chosen, None, []
         if not self._cancel.is_set():
             for keys, call, answer in chosen:

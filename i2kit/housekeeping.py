@@ -124,6 +124,11 @@ class _Claims:
         for journal in self.journals.values():
             journal.step(done, doing)
 
+    def clear(self) -> None:
+        """Remove what the newest step in each application's records stands for."""
+        for journal in self.journals.values():
+            journal.clear()
+
     def lapses(self) -> bool:
         """Whether one of the claims is to be renewed."""
         return any(journal.lapses() for journal in self.journals.values())

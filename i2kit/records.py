@@ -11,6 +11,7 @@ import os
 import socket
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,6 +23,7 @@ from attrs import field, frozen
 from i2kit import wire
 from i2kit.driver import Driver, Record
 from i2kit.errors import ConflictingRecord, Held, I2kitError, Problem
+from i2kit.log import logger
 from i2kit.plan import Plan
 from i2kit.steps import Position
 
@@ -63,8 +65,9 @@ class Entry:
     """What one record says; `time` and `lease_seconds` in seconds.
 
     `plan` stands in claims (what is wanted), releases (what was reached) and pauses (what is being reached). `positions` tell by workload
-    where rollouts stand. `release` counts an application's releases from 1; `action` says how a release came about, or of what kind a
-    claim is that is not for a deploy (`HOUSEKEEPING`).
+    where rollouts stand. `done` are keys of what is as it should be, `doing` of all that the run has begun so far: a step stands for
+    those before it. `release` counts an application's releases from 1; `action` says how a release came about, or of what kind a claim
+    is that is not for a deploy (`HOUSEKEEPING`).
     """
 
     schema: int = SCHEMA
@@ -207,7 +210,10 @@ def recent(entries: Sequence[Entry], now: float) -> Recent:
 
 
 class Journal:
-    """An application's records as one run writes them. Not thread-safe: whoever appends waits until the last one is written."""
+    """An application's records as one run writes them.
+
+    Not thread-safe: whoever appends waits until the last one is written. Only `clear` may go on beside that.
+    """
 
     def __init__(
         self,
@@ -228,6 +234,9 @@ class Journal:
         self._plan: Plan | None = None
         self._positions: Mapping[str, Position] = {}
         self._action = ""
+        self._begun: set[str] = set()
+        self._superseded: deque[int] = deque()
+        self._over = False
 
     @property
     def entries(self) -> Mapping[int, Entry]:
@@ -259,7 +268,24 @@ class Journal:
         """
         if positions is not None:
             self._positions = dict(positions)
-        self._append("step", done=tuple(done), doing=tuple(doing), action=self._action)
+        self._begun.update(doing)
+        before = self._next - 1
+        self._append("step", done=tuple(done), doing=tuple(sorted(self._begun)), action=self._action)
+        if before in self._records and self._records[before].kind == "step":
+            self._superseded.append(before)
+
+    def clear(self) -> None:
+        """Remove steps that newer ones stand for, as far as that works; what is left goes when the run ends."""
+        for _ in range(len(self._superseded)):
+            if self._over:
+                return
+            number = self._superseded.popleft()
+            try:
+                self._driver.remove_record(self._application, number)
+            except Exception as error:  # not this is what the run is for
+                logger("i2kit.records").info("record-left", application=self._application, number=number, error=str(error))
+            else:
+                del self._records[number]
 
     def lapses(self) -> bool:
         """Whether it is time to renew the lease, by any step."""
@@ -342,6 +368,7 @@ class Journal:
         return follows and self._next == max(numbers, default=0)
 
     def _displaced(self, kind: EntryKind) -> Held:
+        self._over = True
         return Held(
             Problem(
                 code="displaced" if kind != "claim" else "held",

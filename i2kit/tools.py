@@ -25,6 +25,10 @@ class Diary(Protocol):
         """Write down what is done, where rollouts stand and what comes next, before it comes."""
         ...
 
+    def clear(self) -> None:
+        """Remove what the newest step stands for; may go on beside everything else."""
+        ...
+
     def lapses(self) -> bool:
         """Whether it is time to write something, so that the claim holds."""
         ...

@@ -37,6 +37,7 @@ class UnderWay:
     moved: bool = False
     chosen: list[Call] = field(factory=list)
     writing: Future[None] | None = None
+    clearing: Future[None] | None = None
 
     @property
     def changes(self) -> Mapping[str, Change]:

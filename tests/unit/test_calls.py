@@ -163,17 +163,42 @@ def test_a_driver_that_is_closed_does_not_wait_to_try_again() -> None:
     assert (inner.calls, clock.now()) == (["health", "close"], 0.0)
 
 
-def test_a_look_that_hangs_is_given_up_and_takes_no_slot() -> None:
+@pytest.mark.parametrize(
+    ("method", "about"), [("health", "health web"), ("observe", "observe"), ("records", "records web"), ("applications", "applications")]
+)
+def test_what_reads_and_hangs_is_given_up_and_takes_no_slot(method: str, about: str) -> None:
     released = threading.Event()
-    driver, _ = calls(lambda method, *_args: released.wait() if method in ("health", "observe") else None, concurrency=1, call_seconds=0.01)
+    driver, _ = calls(
+        lambda called, *_args: released.wait(PATIENCE_SECONDS) if called == method else None, concurrency=1, call_seconds=0.01
+    )
+    read = {"health": lambda: driver.health("web"), "observe": driver.observe, "records": lambda: driver.records("web")}
     try:
-        with pytest.raises(ProviderError, match=r"did not answer health web within 0\.01 s"):
-            driver.health("web")
-        with pytest.raises(ProviderError, match=r"did not answer observe .*\[call-timeout\]"):
-            driver.observe()
-        assert driver.applications() == []
+        with pytest.raises(ProviderError, match=rf"did not answer {about} within 0\.01 s.*\[call-timeout\]"):
+            read.get(method, driver.applications)()
+        driver.remove_record("web", 1)
     finally:
         released.set()
+
+
+def test_a_record_is_appended_before_all_looks_that_wait() -> None:
+    """The provider answers no look: had the record to wait for all that came before, the run would lose its lease."""
+    began, appended = threading.Event(), threading.Event()
+
+    def script(method: str, *_args: Any) -> None:
+        if method == "append_record":
+            appended.set()
+        else:
+            began.set()
+            appended.wait(PATIENCE_SECONDS)
+
+    driver, inner = calls(script, concurrency=1, call_seconds=0.2)
+    with ThreadPoolExecutor(20) as pool:
+        looks = [pool.submit(driver.health, "web") for _ in range(20)]
+        assert began.wait(PATIENCE_SECONDS)
+        driver.append_record("web", 1, b"body")
+        ended = [look.exception(PATIENCE_SECONDS) for look in looks]
+    assert inner.calls.index("append_record") < 10
+    assert any(isinstance(error, ProviderError) for error in ended), "no look hung, and nothing is shown"
 
 
 def test_a_look_passes_on_whatever_ends_it() -> None:
@@ -236,7 +261,8 @@ def test_building_an_image_takes_no_slot(tmp_path: Path) -> None:
     assert (free, inner.calls) == ([True], ["apply", "applications"])
 
 
-def test_changes_leave_a_slot_to_short_calls(tmp_path: Path) -> None:
+@pytest.mark.parametrize("short", ["records", "append_record", "health"])
+def test_changes_leave_a_slot_to_short_calls(tmp_path: Path, short: str) -> None:
     began, released = threading.Semaphore(0), threading.Event()
 
     def script(method: str, *_args: Any) -> None:
@@ -250,8 +276,9 @@ def test_changes_leave_a_slot_to_short_calls(tmp_path: Path) -> None:
             changes = [pool.submit(driver.apply, CHANGE, SampleContext(tmp_path)) for _ in range(5)]
             assert began.acquire(timeout=PATIENCE_SECONDS)
             assert began.acquire(timeout=PATIENCE_SECONDS)
-            assert pool.submit(driver.records, "web").result(PATIENCE_SECONDS) == []
-            assert inner.calls == ["apply", "apply", "records"]
+            arguments: tuple[Any, ...] = ("web", 1, b"body") if short == "append_record" else ("web",)
+            pool.submit(getattr(driver, short), *arguments).result(PATIENCE_SECONDS)
+            assert inner.calls == ["apply", "apply", short]
         finally:
             released.set()
         for change in changes:

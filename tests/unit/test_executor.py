@@ -135,6 +135,21 @@ def test_a_balancer_moves_only_to_a_group_that_is_ready(run: Run, region: Region
     assert backends(run) == {group_of(new).name}
 
 
+def test_steps_are_removed_while_the_run_goes_on(run: Run, region: Region) -> None:
+    gone = threading.Event()
+
+    class Clearing(Watched):
+        def remove_record(self, application: str, number: int) -> None:
+            super().remove_record(application, number)
+            gone.set()
+
+    driver, in_time = Clearing(region), list[bool]()
+    # A name comes last of all.
+    driver.look = lambda change: in_time.append(gone.wait(10.0)) if change.resource.kind == "DnsRecord" else None  # type: ignore[method-assign]
+    assert evolve(run, driver=driver).deploy(web()).ok
+    assert in_time == [True]
+
+
 def test_the_old_group_goes_last(run: Run, region: Region) -> None:
     run.deploy(web("1"))
     at_delete: list[set[str]] = []

@@ -15,9 +15,9 @@ from i2kit_memory.driver import MemoryDriver
 from runs import SAMPLES, dead_process, memory
 
 from i2kit.driver import Record
-from i2kit.errors import ConflictingRecord, Held, I2kitError
+from i2kit.errors import ConflictingRecord, Held, I2kitError, ProviderError
 from i2kit.plan import Plan
-from i2kit.records import Entry, Journal, decode, encode, last_release, liveness, this_process
+from i2kit.records import RECENT_SECONDS, Entry, Journal, decode, encode, last_release, liveness, recent, this_process
 
 
 @pytest.fixture
@@ -189,6 +189,61 @@ def test_what_is_kept_are_releases_and_the_newest_record(driver: MemoryDriver) -
     journal.step([], [])
     journal.end([], "failed")
     assert kinds(driver) == ["release", "release", "release", "end"]
+
+
+def test_steps_that_newer_ones_stand_for_go_while_the_run_goes_on_and_nothing_is_lost(driver: MemoryDriver) -> None:
+    journal = Journal(driver, "sample", clock=lambda: 1000.0)
+    journal.claim(plan())
+    steps = (([], ["Network/x"]), (["Network/x"], ["Image/x"]), (["Network/x"], ["InstanceGroup/x"]))
+    for done, doing in steps:
+        journal.step(done, doing)
+    whole = [decode(record) for record in driver.records("sample")]
+    journal.clear()
+    left = [decode(record) for record in driver.records("sample")]
+    assert [one.kind for one in left] == ["claim", "step"]
+    for now in (1000.0, 1000.0 + RECENT_SECONDS):
+        assert recent(left, now) == recent(whole, now)
+        assert recent(left, now).unsure == {"Network/x", "Image/x", "InstanceGroup/x"}
+    journal.step(["Network/x"], [])
+    journal.release([])
+    assert kinds(driver) == ["release"]
+
+
+def test_a_step_that_cannot_be_removed_goes_when_the_run_ends(driver: MemoryDriver) -> None:
+    class Stubborn(MemoryDriver):
+        refuses = True
+
+        def remove_record(self, application: str, number: int) -> None:
+            if self.refuses:
+                raise ProviderError.of("refused", "not now")
+            super().remove_record(application, number)
+
+    stubborn = Stubborn(driver.region)
+    journal = Journal(stubborn, "sample")
+    journal.claim(plan())
+    journal.step([], [])
+    journal.step([], [])
+    journal.clear()
+    assert kinds(driver) == ["claim", "step", "step"]
+    stubborn.refuses = False
+    journal.end([], "failed")
+    assert kinds(driver) == ["end"]
+
+
+def test_a_displaced_run_removes_no_step_any_more(driver: MemoryDriver) -> None:
+    """Its numbers may be another run's by now."""
+    displaced = Journal(driver, "sample")
+    displaced.claim(plan("1"))
+    displaced.step([], [])
+    displaced.step([], [])
+    destroys(driver)
+    other = Journal(driver, "sample")
+    other.claim(plan("2"))
+    other.step([], [])
+    with pytest.raises(Held):
+        displaced.step([], [])
+    displaced.clear()
+    assert kinds(driver) == ["claim", "step"]
 
 
 def test_records_hold_no_secret_values(driver: MemoryDriver) -> None:
