@@ -36,7 +36,8 @@ def killed_until_done(machine: Machine, phase: str, *arguments: str) -> int:
     raise AssertionError(f"still not done after {MOST_CALLS} runs")
 
 
-@pytest.mark.parametrize("phase", PHASES)
+# For a process, having had an answer is dying before the next call; within a run, among other threads, tests/property tells them apart.
+@pytest.mark.parametrize("phase", [phase for phase in PHASES if phase != "after_answer"])
 def test_runs_that_die_at_every_call_are_finished_by_the_next(machine: Machine, phase: str) -> None:
     path = machine.write("killed.yaml", HELLO)
     assert killed_until_done(machine, phase, "deploy", "-f", path) > 10
