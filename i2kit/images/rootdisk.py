@@ -38,10 +38,17 @@ _LEAST_BLOCKS = 2
 """Data in one block has no tree at all: its root hash would be the data's."""
 
 _MKSQUASHFS = "mksquashfs"
-_OPTIONS = ("-comp", "zstd", "-Xcompression-level", "6", "-no-xattrs", "-noappend", "-reproducible", "-mkfs-time", "0", "-no-progress")
+_OPTIONS = (
+    *("-comp", "zstd", "-Xcompression-level", "6", "-no-xattrs", "-noappend", "-no-progress"),
+    *("-reproducible", "-mkfs-time", "0", "-root-mode", "755"),
+    # Plain inodes, so that the root's date can be set: version 4.5 gives it the time of the build, whatever it is told.
+    "-noI",
+)
 _MAGIC = b"hsqs"
-_BYTES_USED = struct.Struct("<Q")
-_BYTES_USED_AT = 40
+_NUMBER = struct.Struct("<Q")
+_ROOT_INODE_AT, _BYTES_USED_AT, _INODES_AT = 32, 40, 64
+_DATE_AT = 8
+"""Of an inode."""
 
 _TAR_TYPES: Mapping[EntryType, bytes] = {
     "file": tarfile.REGTYPE,
@@ -107,6 +114,7 @@ def make(write_tar: WriteTar, target: Path) -> None:
     if problems := missing():
         raise MissingRequirement(problems)
     _squash(write_tar, target)
+    _undate_root(target)
     append_hash_tree(target)
 
 
@@ -122,7 +130,7 @@ def _data_blocks(path: Path, stream: IO[bytes]) -> int:
     head = stream.read(96)
     if len(head) < 96 or not head.startswith(_MAGIC):
         raise BuildError.of("root-disk-failed", f"{path} is no squashfs")
-    used: int = _BYTES_USED.unpack_from(head, _BYTES_USED_AT)[0]
+    used: int = _NUMBER.unpack_from(head, _BYTES_USED_AT)[0]
     return max(-(-used // BLOCK), _LEAST_BLOCKS)
 
 
@@ -154,6 +162,18 @@ def _failure(target: Path, status: int, said: str) -> I2kitError:
         return full(target.parent)
     reason = next((line.strip() for line in reversed(said.splitlines()) if line.strip()), "it said nothing")
     return BuildError.of("root-disk-failed", f"{_MKSQUASHFS} failed (exit code {status}): {reason}")
+
+
+def _undate_root(path: Path) -> None:
+    """Give the root of a squashfs the date 0. Raises `BuildError` (``root-disk-failed``) for any other file."""
+    with path.open("r+b") as stream:
+        _data_blocks(path, stream)
+        stream.seek(0)
+        head = stream.read(96)
+        (reference,), (inodes,) = (_NUMBER.unpack_from(head, place) for place in (_ROOT_INODE_AT, _INODES_AT))
+        # A reference names a block of the inode table, which has a length of two bytes before it, and a place in there.
+        stream.seek(inodes + (reference >> 16) + 2 + (reference & 0xFFFF) + _DATE_AT)
+        stream.write(bytes(4))
 
 
 def append_hash_tree(path: Path) -> None:

@@ -164,6 +164,16 @@ def test_the_bytes_do_not_depend_on_the_number_of_processors(tmp_path: Path, mon
     assert len(found) == 1
 
 
+def test_the_bytes_do_not_depend_on_the_time_of_the_build(tmp_path: Path) -> None:
+    """Nothing on the disk has it: no tar can name the root, which mksquashfs dates itself."""
+    rootdisk.make(tar_of_one_file(10_000), tmp_path / "disk")
+    listed = subprocess.run(
+        ["unsquashfs", "-lls", str(tmp_path / "disk")], env={**os.environ, "TZ": "UTC"}, check=True, capture_output=True, text=True
+    )
+    root, *_ = listed.stdout.splitlines()
+    assert root.split() == ["drwxr-xr-x", "root/root", root.split()[2], "1970-01-01", "00:00", "squashfs-root"]
+
+
 def test_a_changed_file_keeps_the_disk_and_a_changed_app_makes_another(store: ImageStore, tmp_path: Path) -> None:
     first = parts(on_disk(store, tmp_path), store)
     written = first.root.stat().st_mtime_ns
