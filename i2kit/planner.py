@@ -342,7 +342,7 @@ def _shape(pod: Pod, images: Mapping[str, LockedImage], target: Target) -> tuple
     if sizing.root_mib(pod, images) > sizing.ROOT_IN_MEMORY_MIB:
         order = ("disk", "memory")
     for root in order:
-        if (form := holding(root, target.formats)) is not None:
+        if (form := holding(root, target.formats, target.environment.architecture)) is not None:
             return form, root
     return target.formats[0], "memory"
 

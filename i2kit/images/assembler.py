@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO
@@ -25,6 +25,7 @@ from i2kit.images.formats import FORMATS as KNOWN
 from i2kit.images.formats import check_format
 from i2kit.images.inspection import chain_id, layer_contents, read_file
 from i2kit.images.layers import members
+from i2kit.images.loaders import loader_files
 from i2kit.images.locked import Layer
 from i2kit.images.parts import Parts
 from i2kit.images.reference import normalise
@@ -36,7 +37,7 @@ from i2kit.paths import cache_home
 from i2kit.resources import Image
 
 NAME = "assembler"
-VERSION = f"1.{SCHEMA}.{rootdisk.SCHEMA}+{COMPRESSION}+{rootdisk.COMPRESSION}"
+VERSION = f"1.{SCHEMA}.{rootdisk.SCHEMA}.{packers.SCHEMA}+{COMPRESSION}+{rootdisk.COMPRESSION}"
 """Part of every image's identity: raise it when the same YAML and images give another tree."""
 
 FORMATS = tuple(packers.PACKERS)
@@ -56,8 +57,8 @@ def builder() -> Builder:
 
 
 def check() -> Sequence[Problem]:
-    """List what is missing on this machine; but for root disks the assembler is all Python."""
-    return rootdisk.missing()
+    """List what is missing on this machine: nothing. What a format needs is asked for when an image has it."""
+    return ()
 
 
 def build(request: BuildRequest) -> Artefact:
@@ -89,6 +90,7 @@ def _build(request: BuildRequest, store: ImageStore) -> Artefact:
 
 def _write(request: BuildRequest, store: ImageStore, folder: Path) -> None:
     image = request.image
+    packers.require(image)
     assembly = Assembly(image=image, store=store, fresh=request.no_cache)
     request.progress(f"building {image.name}")
     packers.pack(image.format, assembly.parts(), folder)
@@ -119,6 +121,7 @@ class Assembly:
             initrd=self.segments(),
             cmdline=" ".join([self.document.cmdline, *([disk.word] if disk else [])]),
             root=disk.path if disk else None,
+            loader=self.loader(),
         )
 
     def root_disk(self) -> rootdisk.RootDisk:
@@ -131,6 +134,12 @@ class Assembly:
             rootdisk.tar_of(trees, self.store.blob)(stream)
 
         return rootdisk.RootDisks(cache_home() / "roots", self.fresh).get(rootdisk.key_of(*inputs), write)
+
+    def loader(self) -> Mapping[str, Path]:
+        """Return the boot loaders' files, where the format needs any. Raises `BuildError`."""
+        if not self.image.loader:
+            return {}
+        return loader_files(self.store, self.image.sources[self.image.loader], self.image.architecture)
 
     def segments(self) -> tuple[Path, ...]:
         """Return the files that make the initramfs, in LinuxKit's order: kernel, init, onboot, services, files."""

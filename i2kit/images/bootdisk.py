@@ -8,11 +8,14 @@ from pathlib import Path
 
 from i2kit.images import loaders, partitions, uki
 from i2kit.images.formats import Firmware
-from i2kit.images.parts import Parts
-from i2kit.images.programs import require, run
+from i2kit.images.parts import Parts, join
+from i2kit.images.programs import run
 
 LABEL = "I2KIT"
-GIB = 1 << 30
+
+PROGRAMS = ("mkfs.vfat", "mmd", "mcopy")
+"""The programs of this machine that are needed."""
+
 _EFI_NAMES: Mapping[str, str] = {"x86_64": "BOOTX64.EFI", "aarch64": "BOOTAA64.EFI"}
 _SPARE = 256 << 10
 """Room for FAT's own tables, beside one byte in 64."""
@@ -23,7 +26,7 @@ _PAGE = 4096
 def write(target: Path, parts: Parts, firmware: Sequence[Firmware], *, scratch: Path, whole: int = 0) -> None:
     """Write a raw disk that `firmware` starts, sized to what is on it, or up to a multiple of `whole` bytes. Holes take no space.
 
-    Raises `MissingRequirement` for programs that this machine lacks, `BuildError` when one fails.
+    Raises `BuildError` when a program fails.
     """
     boot = scratch / "boot"
     write_files(boot, parts, firmware, scratch=scratch)
@@ -49,7 +52,6 @@ def write(target: Path, parts: Parts, firmware: Sequence[Firmware], *, scratch: 
 
 def write_files(target: Path, parts: Parts, firmware: Sequence[Firmware], *, scratch: Path) -> None:
     """Write the FAT file system alone, without a disk around it. Raises as `write` does."""
-    require("mkfs.vfat", "mmd", "mcopy")
     bios = "bios" in firmware
     files = _files(parts, firmware, scratch)
     content = sum(-(-path.stat().st_size // _PAGE) * _PAGE for path in files.values())
@@ -104,14 +106,6 @@ _MENU = "timeout 0\neditor no\n"
 
 def _entry(cmdline: str) -> str:
     return f"title i2kit\nlinux /kernel\ninitrd /initrd\noptions {cmdline}\n"
-
-
-def join(sources: Sequence[Path], target: Path) -> None:
-    """Write files one behind the other."""
-    with target.open("wb") as stream:
-        for source in sources:
-            with source.open("rb") as part:
-                shutil.copyfileobj(part, stream, 1 << 20)
 
 
 def _overwrite(target: Path, offset: int, content: bytes) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import IO
 
 from attrs import field, frozen
 
@@ -18,9 +19,16 @@ _TYPE_BITS: dict[EntryType, int] = {
     "file": 0o100000,
     "symlink": 0o120000,
 }
+_TYPES: Mapping[int, EntryType] = {bits: name for name, bits in _TYPE_BITS.items()}
 _LARGEST = 0xFFFFFFFF
 _LONGEST_PATH = 4095
 _TRAILER = "TRAILER!!!"
+_MAGIC = b"070701"
+_HEADER, _NAME_SIZE = 110, 11
+_CHUNK = 1 << 20
+
+Content = Iterator[bytes]
+"""A file's content (a symbolic link's is its target) in pieces."""
 
 
 @frozen(kw_only=True)
@@ -100,4 +108,86 @@ def _header(header: Header, name_size: int, bits: int | None = None) -> bytes:
         name_size,
         0,
     )
-    return b"070701" + b"".join(b"%08X" % number for number in numbers)
+    return _MAGIC + b"".join(b"%08X" % number for number in numbers)
+
+
+def read(stream: IO[bytes]) -> Iterator[tuple[Header, Content]]:
+    """Yield the files of one archive and their contents, to be read before the next file is asked for.
+
+    Raises `ValueError` and `EOFError` for what is no archive, or not a whole one.
+    """
+    while True:
+        head = _exactly(stream, _HEADER)
+        numbers = _numbers(head)
+        name = _exactly(stream, numbers[_NAME_SIZE]).rstrip(b"\0").decode("utf-8", "surrogateescape")
+        _exactly(stream, -(_HEADER + numbers[_NAME_SIZE]) % 4)
+        if name == _TRAILER:
+            return
+        header = _read_header(name.rstrip("/").removeprefix("./"), numbers)
+        content = _pieces(stream, header.size)
+        if header.path not in ("", "."):
+            yield header, content
+        for _piece in content:
+            pass  # what nobody wanted
+        _exactly(stream, -header.size % 4)
+
+
+def final(headers: Iterable[Header]) -> dict[int, Header]:
+    """Return which files the kernel ends up with after archives that name paths twice: their numbers, and the properties they have then.
+
+    What stands before its folder is lost.
+    """
+    places: dict[str, int] = {}
+    kept: dict[int, Header] = {}
+    for number, header in enumerate(headers):
+        folder = header.path.rpartition("/")[0]
+        if folder and (folder not in places or kept[places[folder]].type != "directory"):
+            continue  # the kernel finds no folder
+        before = places.get(header.path)
+        if before is not None and kept[before].type == header.type == "directory":
+            # What is in the folder may come between the two.
+            kept[before] = header
+            continue
+        if before is not None:
+            del kept[before]
+        places[header.path] = number
+        kept[number] = header
+    return kept
+
+
+def _numbers(head: bytes) -> list[int]:
+    if not head.startswith(_MAGIC):
+        raise ValueError(f"{head[:6]!r} is not the head of an entry")
+    return [int(head[6 + 8 * place : 14 + 8 * place], 16) for place in range(13)]
+
+
+def _read_header(path: str, numbers: list[int]) -> Header:
+    inode, mode, uid, gid, links, mtime, size, _, _, major, minor, _, _ = numbers
+    if mode & 0o170000 not in _TYPES:
+        raise ValueError(f"{path} is of no known type")
+    return Header(
+        path=path,
+        type=_TYPES[mode & 0o170000],
+        mode=mode & 0o7777,
+        uid=uid,
+        gid=gid,
+        mtime=mtime,
+        size=size,
+        major=major,
+        minor=minor,
+        inode=inode,
+        links=links,
+    )
+
+
+def _pieces(stream: IO[bytes], size: int) -> Content:
+    while size:
+        piece = stream.read(min(size, _CHUNK))
+        if not piece:
+            raise EOFError
+        size -= len(piece)
+        yield piece
+
+
+def _exactly(stream: IO[bytes], size: int) -> bytes:
+    return b"".join(_pieces(stream, size))

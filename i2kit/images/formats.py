@@ -60,13 +60,28 @@ FORMATS: dict[str, Format] = {
 """Every format that LinuxKit 1.8 knows."""
 
 
-def holding(root: Root, formats: Iterable[str]) -> str | None:
-    """Return the first of `formats` that can hold the root file systems there; None when none can.
+def firmware_for(name: str, architecture: str) -> tuple[Firmware, ...]:
+    """Return what starts a format on machines of an architecture: only those of x86_64 have a BIOS.
+
+    >>> firmware_for("aws", "x86_64"), firmware_for("aws", "aarch64"), firmware_for("qcow2-bios", "aarch64")
+    (('bios', 'efi'), ('efi',), ())
+    """
+    return tuple(one for one in FORMATS[name].firmware if one == "efi" or architecture == "x86_64")
+
+
+def holding(root: Root, formats: Iterable[str], architecture: str = "x86_64") -> str | None:
+    """Return the first of `formats` that can hold the root file systems there and that the architecture can start; None when none can.
 
     >>> holding("disk", ["kernel+initrd", "kernel+squashfs"])
     'kernel+squashfs'
+    >>> holding("memory", ["qcow2-bios", "qcow2-efi"], "aarch64")
+    'qcow2-efi'
     """
-    return next((name for name in formats if name in FORMATS and root in FORMATS[name].roots), None)
+    for name in formats:
+        form = FORMATS.get(name)
+        if form is not None and root in form.roots and (not form.firmware or firmware_for(name, architecture)):
+            return name
+    return None
 
 
 def check_format(name: str, builder: str, supported: Iterable[str]) -> None:

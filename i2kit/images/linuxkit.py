@@ -72,6 +72,7 @@ def build(request: BuildRequest) -> Artefact:
 
 def _parts(request: BuildRequest, store: ImageStore, work: Path) -> Parts:
     image = request.image
+    packers.require(image)
     ready(image, store)
     made = Run(work, request.progress).build(image, store, "kernel+initrd", _OUTPUTS)
     parts = Parts(

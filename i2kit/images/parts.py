@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from attrs import field, frozen
@@ -25,3 +26,11 @@ class Parts:
     cmdline: str
     root: Path | None = None
     loader: Mapping[str, Path] = field(factory=dict)
+
+
+def join(sources: Iterable[Path], target: Path) -> None:
+    """Write files one behind the other."""
+    with target.open("wb") as stream:
+        for source in sources:
+            with source.open("rb") as part:
+                shutil.copyfileobj(part, stream, 1 << 20)

@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from i2kit.errors import BuildError, MissingRequirement, Problem
+from i2kit.errors import BuildError, Problem
 from i2kit.images.folders import full
 from i2kit.images.tree import BUILD_TIME
 
@@ -35,12 +35,6 @@ def missing(programs: Iterable[str]) -> Sequence[Problem]:
         Problem(code="program-missing", message=f"{program} is not installed", hint=f"`sudo apt-get install {packages}`")
         for program in lacking
     ]
-
-
-def require(*programs: str) -> None:
-    """Raise `MissingRequirement` (``program-missing``) with every one of `programs` that is not on this machine."""
-    if problems := missing(programs):
-        raise MissingRequirement(problems)
 
 
 def run(program: str | Path, *arguments: str, folder: Path) -> None:
