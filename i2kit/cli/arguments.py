@@ -199,6 +199,7 @@ def _images(commands: Commands[Parser]) -> None:
     )
     bring.add_argument("path", metavar="PATH", help="the folder or tar")
     bring.add_argument("--name", metavar="NAME", help="what to call it (default: the name in the archive)")
+    flags.environment(bring)
     flags.output(bring)
     flags.output(
         flags.add_command(

@@ -34,7 +34,8 @@ def import_image(session: Session) -> ExitCode:
     path = Path(session.arguments.path)
     if not path.exists():
         raise I2kitError.of("no-such-file", f"there is no {path}", expected="an OCI layout (folder or tar) or a `docker save` tar")
-    _show(session, _store().import_path(path, name=session.arguments.name))
+    arguments = session.arguments
+    _show(session, _store().import_path(path, name=arguments.name, architecture=session.environment.architecture))
     return ExitCode.OK
 
 

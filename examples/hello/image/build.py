@@ -12,6 +12,7 @@ from pathlib import Path
 from i2kit.environment import BaseSettings
 from i2kit.errors import I2kitError
 from i2kit.images.apt import Apt, sources
+from i2kit.images.oci import ARCHITECTURES
 from i2kit.images.store import ImageStore
 from i2kit.images.tars import TarFiles, package_files
 
@@ -25,10 +26,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=HERE.parents[2] / "out" / "images" / "hello", help="the layout's folder")
     parser.add_argument("--mirror", help="the Debian mirror to use instead of this machine's own")
+    parser.add_argument("--architecture", choices=tuple(ARCHITECTURES), default="x86_64", help="the VMs' (default: x86_64)")
     parser.add_argument("--update", action="store_true", help="take the newest package")
     options = parser.parse_args()
     try:
-        build(options.out, BaseSettings(mirror=options.mirror), update=options.update)
+        build(options.out, BaseSettings(mirror=options.mirror), options.architecture, update=options.update)
     except I2kitError as error:
         print(error, file=sys.stderr)
         return 1
@@ -36,11 +38,11 @@ def main() -> int:
     return 0
 
 
-def build(out: Path, settings: BaseSettings, *, update: bool = False) -> None:
+def build(out: Path, settings: BaseSettings, architecture: str = "x86_64", *, update: bool = False) -> None:
     """Write the layout to `out`, over what is there."""
     deb = out.with_name(f"{out.name}.deb")
     if update or not deb.exists():
-        fetch(deb, settings)
+        fetch(deb, settings, ARCHITECTURES[architecture])
     with tempfile.TemporaryDirectory() as scratch:
         layer = Path(scratch) / "layer.tar"
         layer.write_bytes(files(deb).bytes())
@@ -55,12 +57,13 @@ def build(out: Path, settings: BaseSettings, *, update: bool = False) -> None:
                 "User": "65534:65534",
                 "WorkingDir": "/www",
             },
+            architecture=architecture,
         )
 
 
-def fetch(deb: Path, settings: BaseSettings) -> None:
+def fetch(deb: Path, settings: BaseSettings, architecture: str) -> None:
     with tempfile.TemporaryDirectory() as scratch:
-        apt = Apt(Path(scratch), sources(settings.mirror))
+        apt = Apt(Path(scratch), sources(settings.mirror), architecture)
         apt.update()
         (package,) = apt.alone([PACKAGE])
         deb.parent.mkdir(parents=True, exist_ok=True)
