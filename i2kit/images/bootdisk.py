@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from i2kit.images import loaders, partitions, uki
+from i2kit.images import holes, loaders, partitions, uki
 from i2kit.images.formats import Firmware
 from i2kit.images.parts import Parts, join
 from i2kit.images.programs import run
@@ -19,8 +19,6 @@ PROGRAMS = ("mkfs.vfat", "mmd", "mcopy")
 _EFI_NAMES: Mapping[str, str] = {"x86_64": "BOOTX64.EFI", "aarch64": "BOOTAA64.EFI"}
 _SPARE = 256 << 10
 """Room for FAT's own tables, beside one byte in 64."""
-
-_PAGE = 4096
 
 
 def write(target: Path, parts: Parts, firmware: Sequence[Firmware], *, scratch: Path, whole: int = 0) -> None:
@@ -46,7 +44,7 @@ def write(target: Path, parts: Parts, firmware: Sequence[Firmware], *, scratch: 
     for offset, content in around.items():
         _overwrite(target, offset, content)
     for source, partition in zip(sources, table, strict=True):
-        _copy(source, target, partition.start)
+        holes.copy(source, target, partition.start)
     boot.unlink()
 
 
@@ -54,7 +52,7 @@ def write_files(target: Path, parts: Parts, firmware: Sequence[Firmware], *, scr
     """Write the FAT file system alone, without a disk around it. Raises as `write` does."""
     bios = "bios" in firmware
     files = _files(parts, firmware, scratch)
-    content = sum(-(-path.stat().st_size // _PAGE) * _PAGE for path in files.values())
+    content = sum(-(-path.stat().st_size // holes.PAGE) * holes.PAGE for path in files.values())
     with target.open("wb") as stream:
         stream.truncate(partitions.aligned(content + content // 64 + _SPARE))
     hidden = str(partitions.ALIGNMENT // partitions.SECTOR)
@@ -112,14 +110,3 @@ def _overwrite(target: Path, offset: int, content: bytes) -> None:
     with target.open("r+b") as stream:
         stream.seek(offset)
         stream.write(content)
-
-
-def _copy(source: Path, target: Path, offset: int) -> None:
-    """Copy a file into another one at `offset`; pages of zeros stay holes."""
-    zeros = b"\0" * _PAGE
-    with source.open("rb") as stream, target.open("r+b") as disk:
-        while page := stream.read(_PAGE):
-            if page != zeros[: len(page)]:
-                disk.seek(offset)
-                disk.write(page)
-            offset += len(page)

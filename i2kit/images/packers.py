@@ -127,7 +127,7 @@ def _packers() -> dict[str, Packer]:
     for name in ("aws", "raw-bios", "raw-efi"):
         table[name] = Packer(partial(_disk, name), bootdisk.PROGRAMS)
     for name, convert in virtualdisks.CONVERTERS.items():
-        table[name] = Packer(partial(_converted, convert.write, name), (*bootdisk.PROGRAMS, convert.program))
+        table[name] = Packer(partial(_converted, convert.write, name), (*bootdisk.PROGRAMS, *convert.programs))
     for name in ("iso-bios", "iso-efi"):
         table[name] = Packer(partial(_cd, name), cdimages.PROGRAMS[FORMATS[name].firmware])
     return {name: table[name] for name in FORMATS if name in table}

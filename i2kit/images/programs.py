@@ -18,7 +18,6 @@ PACKAGES: Mapping[str, str] = {
     "mkfs.vfat": "dosfstools",
     "mmd": "mtools",
     "qemu-img": "qemu-utils",
-    "tar": "tar",
     "xorriso": "xorriso",
 }
 """Debian's package for every program."""

@@ -1,9 +1,8 @@
-"""A raw disk in the forms that virtual machines and clouds take, made by the programs of this machine; ids and dates are fixed."""
+"""A raw disk in the forms that virtual machines and clouds take, most of them made by qemu-img; ids and dates are fixed."""
 
 from __future__ import annotations
 
 import gzip
-import shutil
 import struct
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import IO, cast
 from attrs import frozen
 
 from i2kit.errors import BuildError
+from i2kit.images import holes
 from i2kit.images.programs import run
 from i2kit.images.tree import BUILD_TIME
 
@@ -32,10 +32,10 @@ _DESCRIPTOR = 1 << 20
 
 @frozen
 class Converter:
-    """A form of disks: how it is written, and by which program."""
+    """A form of disks: how it is written, and by which programs of this machine."""
 
     write: Convert
-    program: str
+    programs: tuple[str, ...] = ("qemu-img",)
 
 
 def _qcow2(raw: Path, target: Path, _digest: str) -> None:
@@ -71,21 +71,9 @@ def _vmdk(raw: Path, target: Path, digest: str) -> None:
 
 def _gcp(raw: Path, target: Path, _digest: str) -> None:
     """Make the archive that Google imports: an old GNU tar of ``disk.raw``, without its holes, compressed by gzip."""
-    folder = raw.parent
-    plain = folder / "disk.tar"
-    owner = ("--owner=0", "--group=0", "--numeric-owner", "--mode=0644", f"--mtime=@{BUILD_TIME}")
-    # What is zero is a hole, whatever the file system of this folder made of it.
-    holes = ("--sparse", "--hole-detection=raw")
-    run("tar", "--create", "--format=oldgnu", *holes, *owner, f"--file={plain}", raw.name, folder=folder)
-    raw.unlink()
     # Kernel, initramfs and root disk are compressed already.
-    with (
-        plain.open("rb") as source,
-        target.open("wb") as stream,
-        gzip.GzipFile(filename="", mode="wb", compresslevel=1, fileobj=stream, mtime=0) as packed,
-    ):
-        shutil.copyfileobj(source, cast(IO[bytes], packed), 1 << 20)
-    plain.unlink()
+    with target.open("wb") as stream, gzip.GzipFile(filename="", mode="wb", compresslevel=1, fileobj=stream, mtime=0) as packed:
+        holes.write_tar(raw, "disk.raw", cast(IO[bytes], packed))
 
 
 def _qemu_img(raw: Path, target: Path, form: str, options: str) -> None:
@@ -109,11 +97,11 @@ def _fix_vhd(target: Path, digest: str, places: tuple[int, ...]) -> None:
 
 
 CONVERTERS: Mapping[str, Converter] = {
-    "dynamic-vhd": Converter(_dynamic_vhd, "qemu-img"),
-    "gcp": Converter(_gcp, "tar"),
-    "qcow2-bios": Converter(_qcow2, "qemu-img"),
-    "qcow2-efi": Converter(_qcow2, "qemu-img"),
-    "vhd": Converter(_vhd, "qemu-img"),
-    "vmdk": Converter(_vmdk, "qemu-img"),
+    "dynamic-vhd": Converter(_dynamic_vhd),
+    "gcp": Converter(_gcp, ()),
+    "qcow2-bios": Converter(_qcow2),
+    "qcow2-efi": Converter(_qcow2),
+    "vhd": Converter(_vhd),
+    "vmdk": Converter(_vmdk),
 }
 """Every form by the format whose disk has it."""
