@@ -123,9 +123,10 @@ def read(stream: IO[bytes]) -> Iterator[tuple[Header, Content]]:
         _exactly(stream, -(_HEADER + numbers[_NAME_SIZE]) % 4)
         if name == _TRAILER:
             return
-        header = _read_header(name.rstrip("/").removeprefix("./"), numbers)
+        # Layers may name their own root, and begin every path with it.
+        header = _read_header("/".join(part for part in name.split("/") if part not in ("", ".")), numbers)
         content = _pieces(stream, header.size)
-        if header.path not in ("", "."):
+        if header.path:
             yield header, content
         for _piece in content:
             pass  # what nobody wanted

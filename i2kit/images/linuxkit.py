@@ -39,11 +39,16 @@ def builder() -> Builder:
     return Builder(
         name=NAME,
         summary="the LinuxKit command of this machine, without Docker",
-        version=version,
+        version=identity,
         formats=FORMATS,
         build=build,
         check=check,
     )
+
+
+def identity() -> str:
+    """Return LinuxKit's version and that of what we make of its files. Raises `MissingRequirement` without a usable command."""
+    return f"{version()}.{rootdisk.SCHEMA}.{packers.SCHEMA}+{rootdisk.COMPRESSION}"
 
 
 def check() -> Sequence[Problem]:

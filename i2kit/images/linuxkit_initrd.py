@@ -13,7 +13,8 @@ from typing import IO, cast
 from attrs import evolve, frozen
 
 from i2kit.errors import BuildError
-from i2kit.images import cpio, roottar
+from i2kit.images import cpio
+from i2kit.images.roottar import member
 from i2kit.images.segments import compressor_for
 
 _BUNDLE = re.compile(r"(containers/(?:onboot|services)/[^/]+)/(lower|rootfs)(/.*)?")
@@ -21,11 +22,7 @@ _BUNDLE = re.compile(r"(containers/(?:onboot|services)/[^/]+)/(lower|rootfs)(/.*
 
 @frozen(kw_only=True)
 class Divided:
-    """An initramfs that LinuxKit made, as the kernel would unpack it; `roots` are the folders of the containers' root file systems.
-
-    `kept` are the archive's entries that count, by their numbers, each with the properties that its path has in the end: an archive may
-    name a path twice, and what stands before its folder is lost.
-    """
+    """An initramfs that LinuxKit made; `roots` are the folders of the containers' root file systems, `kept` is what `cpio.final` says."""
 
     initrd: Path
     roots: frozenset[str]
@@ -36,11 +33,11 @@ class Divided:
         above = {folder.rsplit("/", count)[0] for folder in self.roots for count in (1, 2, 3)}
         for header, content in self._entries():
             if header.path in above or self._in_root(header.path):
-                member = roottar.member(header, b"".join(content) if header.type == "symlink" else b"")
-                stream.write(member.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape"))
+                head = member(header, b"".join(content) if header.type == "symlink" else b"")
+                stream.write(head.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape"))
                 for piece in content:
                     stream.write(piece)
-                stream.write(b"\0" * (-member.size % tarfile.BLOCKSIZE))
+                stream.write(b"\0" * (-head.size % tarfile.BLOCKSIZE))
         stream.write(b"\0" * 2 * tarfile.BLOCKSIZE)
 
     def write_rest(self, stream: IO[bytes]) -> None:
@@ -63,26 +60,23 @@ class Divided:
 
     def _entries(self) -> Iterator[tuple[cpio.Header, cpio.Content]]:
         for number, (header, content) in enumerate(_read(self.initrd)):
-            final = self.kept.get(number)
-            if final is not None:
-                yield evolve(final, size=header.size), content
+            if number in self.kept:
+                yield evolve(self.kept[number], size=header.size), content
 
 
 def divide(initrd: Path) -> Divided:
     """Look through an initramfs. Raises `BuildError` (``linuxkit-failed``) for what is none of LinuxKit's."""
-    kept = cpio.final(header for header, _content in _read(initrd))
-    paths = {header.path for header in kept.values()}
-    found = {(match[1], match[2]): match[3] is not None for path in sorted(paths) if (match := _BUNDLE.fullmatch(path))}
+    kept = cpio.final(header for header, _ in _read(initrd))
+    bundles = [match for header in kept.values() if (match := _BUNDLE.fullmatch(header.path))]
     # A container that shares another's root file system, or has one below `lower`, has an empty `rootfs` for the mount.
-    roots = {f"{folder}/{name}" for (folder, name), filled in found.items() if name == "lower" or filled}
+    roots = {f"{folder}/{name}" for folder, name, inside in (match.groups() for match in bundles) if name == "lower" or inside}
     return Divided(initrd=initrd, roots=frozenset(roots), kept=kept)
 
 
 def _read(initrd: Path) -> Iterator[tuple[cpio.Header, cpio.Content]]:
-    """Yield the entries of a compressed archive and their contents, to be read before the next entry is asked for."""
     try:
-        with gzip.open(initrd) as unpacked:
-            for header, content in cpio.read(cast(IO[bytes], unpacked)):
+        with gzip.open(initrd) as stream:
+            for header, content in cpio.read(cast(IO[bytes], stream)):
                 if header.links > 1 and header.type == "file":
                     raise ValueError(f"{header.path} is a hard link, which LinuxKit's never has")
                 yield header, content

@@ -23,6 +23,7 @@ from i2kit.environment import Environment
 from i2kit.errors import BuildError
 from i2kit.images import assembler, linuxkit
 from i2kit.images.builder import BuildRequest
+from i2kit.images.folders import file_digest
 from i2kit.images.store import default_store
 from i2kit.paths import data_home
 from i2kit.resources import Image
@@ -96,25 +97,40 @@ def test_the_command_makes_what_is_recorded(case: str, tmp_path: Path) -> None:
     assert command_alone(descriptions(case), (DATA / case / "build.yml").read_text(), tmp_path / "linuxkit") == recorded["tree"]
 
 
-def images_of(example: str, scratch: Path, **plan: Any) -> list[Image]:
-    """Return the images of an example as a deployment in the local region has them, their sources in the default store."""
-    store = default_store()
-    if USER_STORE.is_dir():
-        shutil.copytree(USER_STORE, store.root, dirs_exist_ok=True)
-    layout = ROOT / "out" / "images" / example
-    if not layout.is_dir():
-        layout = scratch / example
-        script = ROOT / "examples" / example / "image" / "build.py"
-        subprocess.run([sys.executable, str(script), "--out", str(layout)], check=True, stdout=subprocess.DEVNULL)
-    store.import_path(layout)
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Yield a folder for `XDG_DATA_HOME` with every example and a base that has boot loaders, shared because it takes a while."""
+    home = tmp_path_factory.mktemp("examples")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("XDG_DATA_HOME", str(home / "data"))
+        patched.setenv("XDG_CACHE_HOME", str(home / "cache"))
+        if USER_STORE.is_dir():
+            shutil.copytree(USER_STORE, default_store().root, dirs_exist_ok=True)
+        for example in EXAMPLES:
+            layout = ROOT / "out" / "images" / example
+            if not layout.is_dir():
+                layout = home / example
+                script = ROOT / "examples" / example / "image" / "build.py"
+                subprocess.run([sys.executable, str(script), "--out", str(layout)], check=True, stdout=subprocess.DEVNULL)
+            default_store().import_path(layout)
+        i2kit.resolve(i2kit.load([ROOT / "examples" / "hello"]), Environment(), format="aws", update_base=True)
+        i2kit.resolve(i2kit.load([ROOT / "examples" / "hello"]), Environment(), format="qcow2-bios", update_base=True)
+    yield home / "data"
+    shutil.rmtree(home, ignore_errors=True)
+
+
+def images_of(example: str, form: str | None = None) -> list[Image]:
+    """Return the images of an example as a deployment has them."""
     workloads, environment = i2kit.load([ROOT / "examples" / example]), Environment()
-    planned = i2kit.plan(workloads, i2kit.resolve(workloads, environment), environment, application=example, **plan)
+    locked = i2kit.resolve(workloads, environment, format=form)
+    planned = i2kit.plan(workloads, locked, environment, application=example, format=form)
     return [resource for resource in planned.resources if isinstance(resource, Image)]
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
-def test_both_make_one_image_of_an_example(example: str, tmp_path: Path) -> None:
-    for image in images_of(example, tmp_path):
+def test_both_make_one_image_of_an_example(example: str, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(store))
+    for image in images_of(example):
         found = by_both(image)
         (ours, our_lost), (theirs, their_lost) = (initramfs.read_tree(found[name]["initrd"]) for name in ("assembler", "linuxkit"))
         different = explained(image, default_store(), differences(theirs, ours))
@@ -135,15 +151,18 @@ def unpacked(disk: Path, folder: Path) -> Tree:
 
 
 @pytest.mark.parametrize("form", linuxkit.FORMATS)
-def test_every_format_repeats_bit_for_bit_from_empty_caches(form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_format_repeats_bit_for_bit_from_empty_caches(
+    form: str, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(store))
     made = []
     for zone in ("UTC", "Asia/Kathmandu"):
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / zone))
         monkeypatch.setenv("TZ", zone)
         time.tzset()
-        (image,) = images_of("hello", tmp_path, format=form)
+        (image,) = images_of("hello", form)
         files = linuxkit.build(BuildRequest(image=evolve(image, builder="linuxkit"))).files
-        made.append({role: path.read_bytes() for role, path in files.items()})
+        made.append({role: file_digest(path) for role, path in files.items()})
     monkeypatch.undo()
     time.tzset()
     assert made[0] == made[1]

@@ -22,7 +22,7 @@ from linuxkitcases import CASES, DATA, GENERATED, descriptions, imported, of_gen
 from linuxkittrees import EXCEPTIONS, differences, explained, load
 
 from i2kit.errors import BuildError, I2kitError, MissingRequirement
-from i2kit.images import assembler, linuxkit, linuxkit_command
+from i2kit.images import assembler, linuxkit, linuxkit_command, packers, rootdisk
 from i2kit.images.builder import BuildRequest
 from i2kit.images.layers import members
 from i2kit.images.linuxkit_layers import unpacked
@@ -190,7 +190,9 @@ def test_a_linuxkit_that_does_not_say_its_version_is_refused(fake: Fake, tmp_pat
 @pytest.mark.parametrize(("found", "named"), [("v1.8.2", "1.8.2"), ("v1.10.0-3-gabcdef-dirty", "1.10.0-3-gabcdef-dirty"), ("2.0", "2.0")])
 def test_the_version_names_number_and_commit(fake: Fake, found: str, named: str) -> None:
     fake.does(BUILDS, version=found)
-    assert linuxkit.builder().version() == f"{named}+0123456789abcdef"
+    version = linuxkit.builder().version()
+    # What our own packers make of LinuxKit's files is part of it.
+    assert version == f"{named}+0123456789abcdef.{rootdisk.SCHEMA}.{packers.SCHEMA}+{rootdisk.COMPRESSION}"
     assert linuxkit.builder().check() == ()
 
 

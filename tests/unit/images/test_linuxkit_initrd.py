@@ -57,7 +57,7 @@ def bundles(*more: tuple[cpio.Header, bytes]) -> tuple[tuple[cpio.Header, bytes]
         entry("containers/services"),
         entry(WEB),
         entry(f"{WEB}/lower", mode=0o711),
-        entry(f"{WEB}/lower/bin"),
+        entry(f"{WEB}/lower/./bin"),
         entry(f"{WEB}/lower/bin/web", "file", b"program", mode=0o4755, uid=5, gid=6),
         entry(f"{WEB}/lower/bin/sh", "symlink", b"web", mode=0o777),
         entry(f"{WEB}/lower/bin/null", "char", major=1, minor=3),
