@@ -75,7 +75,7 @@ def lock_base(session: Session) -> ExitCode:
         lock = base.current_lock(
             settings,
             _store(),
-            architecture=session.environment.architecture,
+            base.Wanted(architecture=session.environment.architecture, loader=True),
             update=arguments.update_base,
             progress=lambda message: report(Event(kind="stage", message=message)),
         )

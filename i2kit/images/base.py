@@ -88,12 +88,12 @@ def lock_base(
     Packages come from, in this order: the lock file that `settings` name, `previous`, the store's own lock, the mirror; with `update` from
     the mirror, unless a file pins them. Raises `MissingRequirement`, `InvalidInput` (``platform-unknown``, ``base-lock-invalid``), and
     `I2kitError`: ``base-package-gone`` when a package is neither in the store nor on the mirror any more, ``base-lock-incomplete`` when an
-    older i2kit made the lock, which needed less.
+    older i2kit made the file or the `previous` lock, and it lacks what is needed now.
     """
     platform = platform_called(wanted.platform)
     guest = guest_binary(wanted.architecture)
     with locked(store.root / "base" / "lock"):
-        lock = current_lock(settings, store, architecture=wanted.architecture, previous=previous, update=update, progress=progress)
+        lock = current_lock(settings, store, wanted, previous=previous, update=update, progress=progress)
         chosen = _Chosen.of(lock, platform, wanted)
         images = _Images(_Packages(store, settings, progress, wanted.architecture), chosen, platform, wanted.architecture, guest).all()
     return LockedBase(
@@ -109,23 +109,32 @@ def lock_base(
 def current_lock(
     settings: BaseSettings,
     store: ImageStore,
+    wanted: Wanted,
     *,
-    architecture: str = "x86_64",
     previous: LockedBase | None = None,
     update: bool = False,
     progress: Progress = lambda _message: None,
 ) -> BaseLock:
-    """Return the packages alone, as `lock_base` chooses them; a lock made now is kept in the store."""
+    """Return the packages alone, as `lock_base` chooses them; a lock made now is kept in the store.
+
+    To the store's own lock is added what an older i2kit did not ask for; what is in it stays.
+    """
     if settings.lock is not None:
-        return _for_architecture(read_lock(Path(settings.lock)), architecture, settings.lock)
+        return _for_architecture(read_lock(Path(settings.lock)), wanted.architecture, settings.lock)
     # Another architecture than last time has other packages.
-    if previous is not None and not update and previous.kernel.architecture == architecture:
+    if previous is not None and not update and previous.kernel.architecture == wanted.architecture:
         return BaseLock(previous.name, previous.packages)
-    kept = store.root / "base" / (f"{settings.name}.json" if architecture == "x86_64" else f"{settings.name}-{architecture}.json")
-    if kept.exists() and not update:
-        return read_lock(kept)
+    kept = (
+        store.root
+        / "base"
+        / (f"{settings.name}.json" if wanted.architecture == "x86_64" else f"{settings.name}-{wanted.architecture}.json")
+    )
+    lock = read_lock(kept) if kept.exists() and not update else None
+    if lock is not None and not _lacking(lock, wanted):
+        return lock
     progress("looking up the base's packages")
-    lock = BaseLock(settings.name, _newest(_Packages(store, settings, progress, architecture).apt(), architecture))
+    mirror = _Packages(store, settings, progress, wanted.architecture).apt()
+    lock = _newest(settings.name, mirror, wanted.architecture) if lock is None else _completed(lock, mirror, wanted.architecture)
     with written_aside(kept) as aside:
         aside.write_text(lock.dump())
     return lock
@@ -144,11 +153,35 @@ def _for_architecture(lock: BaseLock, architecture: str, file: str) -> BaseLock:
     return lock
 
 
-def _newest(mirror: apt.Apt, architecture: str) -> tuple[Package, ...]:
+def _newest(name: str, mirror: apt.Apt, architecture: str) -> BaseLock:
     """Look up everything that a base of any platform is made of, so that a lock serves them all."""
-    found = [_kernel_package(mirror, kind, architecture) for kind in sorted({one.kernel_for(architecture) for one in PLATFORMS.values()})]
     libraries = {library for program in _PROGRAMS for library in mirror.depends(program) if library.startswith("lib")}
-    return mirror.alone([*found, *_PROGRAMS, *sorted(libraries - _LEFT_OUT), *loaders.PACKAGES[architecture]])
+    programs = mirror.alone([*_PROGRAMS, *sorted(libraries - _LEFT_OUT)])
+    return _completed(BaseLock(name, programs), mirror, architecture)
+
+
+def _completed(lock: BaseLock, mirror: apt.Apt, architecture: str) -> BaseLock:
+    """Add the kernels and boot loaders that a lock lacks."""
+    kinds = sorted({platform.kernel_for(architecture) for platform in PLATFORMS.values()})
+    known = {package.name for package in lock.packages}
+    names = [_kernel_package(mirror, kind, architecture) for kind in kinds if not _kernels(lock, kind)]
+    names += [name for name in loaders.PACKAGES[architecture] if name not in known]
+    packages = (*lock.packages, *mirror.alone(names))
+    return BaseLock(lock.name, tuple(sorted(packages, key=lambda package: package.name)))
+
+
+def _kernels(lock: BaseLock, kind: str) -> list[Package]:
+    found = [package for package in lock.packages if package.name.startswith(_KERNEL)]
+    return [package for package in found if ("-cloud-" in package.name) == (kind == "cloud")]
+
+
+def _lacking(lock: BaseLock, wanted: Wanted) -> list[str]:
+    """Say what a lock lacks of what is wanted."""
+    kind = platform_called(wanted.platform).kernel_for(wanted.architecture)
+    known = {package.name for package in lock.packages}
+    missing = [name for name in loaders.PACKAGES[wanted.architecture] if name not in known]
+    lacking = [] if _kernels(lock, kind) else [f"the {kind} kernel, which VMs on {wanted.platform} need"]
+    return lacking + ([f"the boot loaders ({', '.join(missing)})"] if wanted.loader and missing else [])
 
 
 def _kernel_package(mirror: apt.Apt, kind: str, architecture: str) -> str:
@@ -171,28 +204,23 @@ class _Chosen:
     @classmethod
     def of(cls, lock: BaseLock, platform: Platform, wanted: Wanted) -> _Chosen:
         """Choose. Raises `I2kitError` (``base-lock-incomplete``) naming everything that the lock lacks."""
-        kind = platform.kernel_for(wanted.architecture)
-        kernel_packages = [package for package in lock.packages if package.name.startswith(_KERNEL)]
-        fitting = [package for package in kernel_packages if ("-cloud-" in package.name) == (kind == "cloud")]
-        known = {package.name: package for package in lock.packages}
-        names = loaders.PACKAGES[wanted.architecture]
-        lacking = [] if fitting else [f"the {kind} kernel, which VMs on {platform.name} need"]
-        if wanted.loader and (missing := [name for name in names if name not in known]):
-            lacking.append(f"the boot loaders ({', '.join(missing)})")
-        if lacking:
+        if lacking := _lacking(lock, wanted):
             raise I2kitError(
                 Problem(
                     code="base-lock-incomplete",
                     message=f"the lock of the base {lock.name} is older than what it is to be used for: it lacks {' and '.join(lacking)}",
-                    hint="--update-base makes a new one (and moves the base to what the mirror offers now)",
+                    hint="--update-base makes a new one of what the mirror offers now (`i2kit base lock` where a file pins the base)",
                 )
             )
+        kind = platform.kernel_for(wanted.architecture)
+        fitting = _kernels(lock, kind)
+        names = loaders.PACKAGES[wanted.architecture]
         if len(fitting) != 1:
             raise I2kitError.of("base-lock-invalid", f"a base has one {kind} kernel package, this one {len(fitting)}")
         return cls(
             kernel=fitting[0],
-            programs=tuple(package for package in lock.packages if package not in kernel_packages and package.name not in names),
-            loaders=tuple(known[name] for name in names if name in known),
+            programs=tuple(one for one in lock.packages if not one.name.startswith(_KERNEL) and one.name not in names),
+            loaders=tuple(one for one in lock.packages if one.name in names),
             wants_loader=wanted.loader,
         )
 

@@ -335,6 +335,19 @@ def test_an_older_lock_is_enough_until_it_is_not(store: ImageStore, mirror: Mirr
 
 
 @needs_dpkg
+def test_the_stores_own_lock_is_completed_and_nothing_of_it_moves(store: ImageStore, mirror: Mirror) -> None:
+    whole = lock_base(BaseSettings(), store)
+    older = [package for package in whole.packages if package.name not in loaders.PACKAGES["x86_64"]]
+    (store.root / "base" / "debian.json").write_text(BaseLock("debian", tuple(older)).dump())
+    mirror.debs["busybox"] = package(mirror.folder / "newer", "busybox", {"bin/busybox": b"newer"})
+    seen = mirror.updates
+    assert lock_base(BaseSettings(), store).pod == whole.pod
+    assert mirror.updates == seen, "the mirror was asked for what nobody needs"
+    completed = lock_base(BaseSettings(), store, Wanted(loader=True))
+    assert (completed.pod, completed.packages) == (whole.pod, whole.packages)
+
+
+@needs_dpkg
 def test_a_lock_for_another_architecture_is_refused(store: ImageStore, mirror: Mirror, tmp_path: Path) -> None:
     path = tmp_path / "base.lock"
     path.write_text(BaseLock("debian", lock_base(BaseSettings(), store).packages).dump())
