@@ -1,0 +1,232 @@
+"""What AWS refuses and moto lets pass, an entry a check: tests/providers/aws/test_bed.py shows each against both."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Callable
+from typing import Any
+
+from moto.autoscaling.models import autoscaling_backends
+from moto.ec2.models import ec2_backends
+from moto.elbv2.models import elbv2_backends
+from moto.iam.models import iam_backends
+
+from aws import images, networks
+from aws.protocols import Call, Refusal
+
+USER_DATA = 16_384
+NAME = 32
+STANDARD, ADVANCED = 4096, 8192
+_UNKNOWN_GROUP = "AutoScalingGroup name not found - AutoScalingGroup '{}' not found"
+_BY_NAME = ("Update", "Set", "Delete", "Attach", "Detach", "Put", "Suspend", "Resume")
+
+
+def refuse(call: Call) -> None:
+    """Raise Refusal if AWS would refuse a call that moto lets pass."""
+    if call.refusal:
+        raise call.refusal
+    if call.service == "ebs":
+        images.check(call)
+    check = CHECKS.get(call.action)
+    if check:
+        check(call)
+    group = call.parameters.get("AutoScalingGroupName")
+    known = autoscaling_backends[call.account][call.region].autoscaling_groups if call.service == "autoscaling" else {}
+    if group and call.service == "autoscaling" and call.name.startswith(_BY_NAME) and group not in known:
+        raise Refusal("ValidationError", _UNKNOWN_GROUP.format(group))
+
+
+def _user_data(text: str | None) -> None:
+    if text is None:
+        return
+    try:
+        size = len(base64.b64decode(text, validate=True))
+    except (binascii.Error, ValueError):
+        raise Refusal("InvalidUserData.Malformed", "Invalid BASE64 encoding of user data.") from None
+    if size > USER_DATA:
+        raise Refusal("InvalidParameterValue", f"User data is limited to {USER_DATA} bytes")
+
+
+def _template(call: Call) -> None:
+    _user_data(call.parameters.get("LaunchTemplateData", {}).get("UserData"))
+
+
+def _run(call: Call) -> None:
+    _user_data(call.parameters.get("UserData"))
+
+
+def _group_created(call: Call) -> None:
+    backend = autoscaling_backends[call.account][call.region]
+    given = call.parameters
+    name = given["AutoScalingGroupName"]
+    if name in backend.autoscaling_groups:
+        message = f"AutoScalingGroup by this name already exists - A group with the name {name} already exists"
+        raise Refusal("AlreadyExists", message)
+    _sizes(given.get("MinSize"), given.get("MaxSize"), given.get("DesiredCapacity"))
+    if given.get("LaunchTemplate"):
+        _usable(call, given["LaunchTemplate"])
+    known = elbv2_backends[call.account][call.region].target_groups
+    for arn in given.get("TargetGroupARNs", []):
+        if arn not in known:
+            raise Refusal("ValidationError", f"Target group '{arn}' not found")
+
+
+def _group_updated(call: Call) -> None:
+    group = autoscaling_backends[call.account][call.region].autoscaling_groups.get(call.parameters["AutoScalingGroupName"])
+    if group is not None:
+        given = call.parameters
+        least, most = given.get("MinSize", group.min_size), given.get("MaxSize", group.max_size)
+        _sizes(least, most, given.get("DesiredCapacity"))
+    if call.parameters.get("LaunchTemplate"):
+        _usable(call, call.parameters["LaunchTemplate"])
+
+
+def _sizes(least: Any, most: Any, desired: Any) -> None:
+    if least is not None and most is not None and least > most:
+        raise Refusal("ValidationError", "Max bound, MaxSize, must be greater than or equal to min bound, MinSize")
+    if desired is not None and most is not None and not (least or 0) <= desired <= most:
+        raise Refusal("ValidationError", "Desired capacity must be between the specified min size and max size")
+
+
+def _capacity_set(call: Call) -> None:
+    group = autoscaling_backends[call.account][call.region].autoscaling_groups.get(call.parameters["AutoScalingGroupName"])
+    if group is None:
+        return
+    desired = call.parameters["DesiredCapacity"]
+    side, bound = ("above max value", group.max_size) if desired > group.max_size else ("below min value", group.min_size)
+    if not group.min_size <= desired <= group.max_size:
+        message = f"New SetDesiredCapacity value {desired} is {side} {bound} for the AutoScalingGroup."
+        raise Refusal("ValidationError", message)
+
+
+def _group_deleted(call: Call) -> None:
+    group = autoscaling_backends[call.account][call.region].autoscaling_groups.get(call.parameters["AutoScalingGroupName"])
+    if group is not None and group.instance_states and not call.parameters.get("ForceDelete"):
+        message = "You cannot delete an AutoScalingGroup while there are instances or pending Spot instance request(s) still in the group."
+        raise Refusal("ResourceInUse", message)
+
+
+def _usable(call: Call, given: dict[str, Any]) -> None:
+    """AWS tries a template when a group is to use it."""
+    backend = ec2_backends[call.account][call.region]
+    found = backend.launch_templates.get(
+        given.get("LaunchTemplateId") or backend.launch_template_name_to_ids.get(given.get("LaunchTemplateName"))
+    )
+    if found is None:
+        raise _malformed("The specified launch template does not exist.")
+    try:
+        data = found.get_version(given.get("Version") or "$Default").data
+    except Exception:
+        raise _malformed(f"Could not find version {given.get('Version')} of the launch template.") from None
+    image = data.get("ImageId")
+    if image is not None and image not in backend.amis:
+        raise _malformed(f"The image id '[{image}]' does not exist")
+    profile = data.get("IamInstanceProfile", {})
+    profiles = iam_backends[call.account]["aws"].instance_profiles.values()
+    if profile and not any(profile.get("Name") == one.name or profile.get("Arn") == one.arn for one in profiles):
+        value = profile.get("Name") or profile.get("Arn")
+        raise _malformed(f"Value ({value}) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name")
+    groups = [*data.get("SecurityGroupIds", []), *(one for nic in data.get("NetworkInterfaces", []) for one in nic.get("Groups", []))]
+    for name in groups:
+        if backend.get_security_group_from_id(name) is None:
+            raise _malformed(f"The security group '{name}' does not exist")
+
+
+def _malformed(why: str) -> Refusal:
+    return Refusal("ValidationError", f"You must use a valid fully-formed launch template. {why}")
+
+
+def _named(what: str, name: str) -> None:
+    if len(name) > NAME:
+        raise Refusal("ValidationError", f"The {what} name '{name}' cannot be longer than '{NAME}' characters")
+    if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?", name):
+        raise Refusal("ValidationError", f"The {what} name '{name}' can only contain letters, digits and hyphens, no hyphen at either end")
+
+
+def _balancer_created(call: Call) -> None:
+    name = call.parameters["Name"]
+    _named("load balancer", name)
+    if name.startswith("internal-"):
+        raise Refusal("ValidationError", f"The load balancer name '{name}' cannot begin with 'internal-'")
+    backend = ec2_backends[call.account][call.region]
+    ids = call.parameters.get("Subnets") or [one.get("SubnetId") for one in call.parameters.get("SubnetMappings", [])]
+    subnets = [one for zone in backend.subnets.values() for one in zone.values() if one.id in ids]
+    if len({one.availability_zone for one in subnets}) < len(subnets):
+        raise Refusal("InvalidConfigurationRequest", "A load balancer cannot be attached to multiple subnets in the same Availability Zone")
+    attached = {one.vpc.id for one in backend.internet_gateways.values() if one.vpc}
+    for one in subnets if call.parameters.get("Scheme") != "internal" else []:
+        # The default network has a gateway, of which moto knows nothing.
+        if one.vpc_id not in attached and not backend.get_vpc(one.vpc_id).is_default:
+            raise Refusal("InvalidSubnet", f"VPC {one.vpc_id} has no internet gateway")
+
+
+def _target_group_created(call: Call) -> None:
+    name = call.parameters["Name"]
+    _named("target group", name)
+
+
+def _groups_set(call: Call) -> None:
+    balancer = elbv2_backends[call.account][call.region].load_balancers.get(call.parameters["LoadBalancerArn"])
+    if balancer is not None and balancer.loadbalancer_type == "network" and not balancer.security_groups:
+        message = "You cannot add security groups to a Network Load Balancer that was created without any"
+        raise Refusal("InvalidConfigurationRequest", message)
+
+
+def _listener(call: Call) -> None:
+    groups = elbv2_backends[call.account][call.region].target_groups
+    protocol = call.parameters.get("Protocol")
+    takes = {"TCP": {"TCP", "TCP_UDP"}, "UDP": {"UDP", "TCP_UDP"}, "TLS": {"TCP", "TLS"}, "TCP_UDP": {"TCP_UDP"}}.get(protocol or "")
+    for action in call.parameters.get("DefaultActions", []):
+        arns = [one.get("TargetGroupArn") for one in action.get("ForwardConfig", {}).get("TargetGroups", [])]
+        for arn in [*arns, action.get("TargetGroupArn")]:
+            if takes and arn in groups and groups[arn].protocol not in takes:
+                other = groups[arn].protocol
+                message = f"A listener with protocol {protocol} cannot forward to the target group '{arn}' with protocol {other}"
+                raise Refusal("IncompatibleProtocols", message)
+    if protocol == "TLS" and not call.parameters.get("Certificates"):
+        raise Refusal("ValidationError", "A certificate must be specified for TLS listeners")
+
+
+def _target_attributes(call: Call) -> None:
+    group = elbv2_backends[call.account][call.region].target_groups.get(call.parameters["TargetGroupArn"])
+    given = {one.get("Key"): one.get("Value") for one in call.parameters.get("Attributes", [])}
+    if group is not None and group.protocol in ("UDP", "TCP_UDP") and given.get("preserve_client_ip.enabled") == "false":
+        message = f"Client IP preservation cannot be disabled for target groups with protocol {group.protocol}"
+        raise Refusal("InvalidConfigurationRequest", message)
+
+
+def _parameter_put(call: Call) -> None:
+    value, tier = call.parameters.get("Value", ""), call.parameters.get("Tier", "Standard")
+    limit = STANDARD if tier == "Standard" else ADVANCED
+    if len(value.encode()) > limit:
+        kind = "Standard" if tier == "Standard" else "Advanced"
+        raise Refusal("ValidationException", f"{kind} tier parameters support a maximum parameter value of {limit} characters.")
+    if call.parameters["Name"].strip("/").count("/") >= 15:
+        message = "A hierarchy can have a maximum of 15 levels."
+        raise Refusal("HierarchyLevelLimitExceededException", message)
+
+
+CHECKS: dict[str, Callable[[Call], None]] = {
+    "ec2:RegisterImage": images.check_image,
+    "ec2:DeleteSecurityGroup": networks.check_group,
+    "ec2:DeleteSubnet": networks.check_subnet,
+    "ec2:DeleteVpc": networks.check_vpc,
+    "ec2:DetachInternetGateway": networks.check_detach,
+    "ec2:DeleteNetworkInterface": networks.check_interface,
+    "ec2:CreateLaunchTemplate": _template,
+    "ec2:CreateLaunchTemplateVersion": _template,
+    "ec2:RunInstances": _run,
+    "autoscaling:CreateAutoScalingGroup": _group_created,
+    "autoscaling:UpdateAutoScalingGroup": _group_updated,
+    "autoscaling:SetDesiredCapacity": _capacity_set,
+    "autoscaling:DeleteAutoScalingGroup": _group_deleted,
+    "elasticloadbalancing:CreateLoadBalancer": _balancer_created,
+    "elasticloadbalancing:CreateTargetGroup": _target_group_created,
+    "elasticloadbalancing:SetSecurityGroups": _groups_set,
+    "elasticloadbalancing:CreateListener": _listener,
+    "elasticloadbalancing:ModifyListener": _listener,
+    "elasticloadbalancing:ModifyTargetGroupAttributes": _target_attributes,
+    "ssm:PutParameter": _parameter_put,
+}
