@@ -52,7 +52,7 @@ def test_runs_that_die_at_every_call_are_finished_by_the_next(machine: Machine, 
 
 def test_a_changed_manifest_finishes_what_a_killed_run_began(machine: Machine) -> None:
     path = machine.write("killed.yaml", HELLO)
-    at = next(number for number in range(8, MOST_CALLS) if _dies_with_a_group(machine, path, number))
+    at = next(number for number in range(12, MOST_CALLS) if _dies_with_a_group(machine, path, number))
     assert at
     Path(path).write_text(HELLO.replace("Hello from a virtual machine", "Changed"))
     machine.run("deploy", "-f", path)
