@@ -8,6 +8,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from i2kit_local.machine import Machine, accelerator
 
 HELLO = Path(__file__).resolve().parent.parent / "examples" / "hello"
 PORT = 8080
+OVMF = Path("/usr/share/OVMF")
 _POLL_SECONDS = 0.02
 _ASK_SECONDS = 0.5
 _LOSSES = ("Initramfs unpacking failed", "Out of memory", "out of memory", "page allocation failure")
@@ -30,25 +32,34 @@ _LOSSES = ("Initramfs unpacking failed", "Out of memory", "out of memory", "page
 
 @frozen
 class Files:
-    """What is booted; `direct` is the kernel that QEMU enters by PVH, as the local region does it, `disk` the VM's disk if it has one."""
+    """What is booted; `direct` is the kernel that QEMU enters by PVH, as the local region does it.
+
+    `disk` is a disk that the VM writes to (and that stays as it is), `root` a root disk.
+    """
 
     kernel: Path
     direct: Path
     initrd: Path
     cmdline: str
     disk: Path | None = None
+    root: Path | None = None
 
     @property
     def bytes(self) -> int:
-        """The size of the image: kernel as it is shipped, and initramfs."""
-        return self.kernel.stat().st_size + self.initrd.stat().st_size
+        """The size of the image: kernel as it is shipped, initramfs, and root disk."""
+        return sum(path.stat().st_size for path in (self.kernel, self.initrd, self.root) if path is not None)
 
 
-def built(manifest: Path, folder: Path) -> Files:
+def built(manifest: Path, folder: Path, form: str = "kernel+initrd") -> Files:
     """Build a manifest's only image into `folder`, and unpack its kernel."""
-    command = [sys.executable, "-m", "i2kit", "build", "-f", str(manifest), "--format", "kernel+initrd", "--out", str(folder)]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    build(manifest, folder, form)
     return prepared(folder)
+
+
+def build(manifest: Path, target: Path, form: str) -> None:
+    """Build a manifest's only image: a file for formats that have one, else a folder."""
+    command = [sys.executable, "-m", "i2kit", "build", "-f", str(manifest), "--format", form, "--out", str(target)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def hello(folder: Path) -> Files:
@@ -71,13 +82,36 @@ def prepared(folder: Path) -> Files:
         raise SystemExit("the kernel cannot be entered by PVH")
     direct = kernel.with_name("vmlinux")
     direct.write_bytes(unpacked)
-    return Files(kernel, direct, kernel.with_name("initrd"), kernel.with_name("cmdline").read_text())
+    root = kernel.with_name("root")
+    return Files(kernel, direct, kernel.with_name("initrd"), kernel.with_name("cmdline").read_text(), root=root if root.exists() else None)
+
+
+@frozen
+class Disk:
+    """A disk that firmware starts: its file, QEMU's name for what it is (``raw``, ``qcow2``), and whether the firmware is UEFI."""
+
+    path: Path
+    format: str
+    efi: bool
+
+    def options(self, scratch: Path) -> list[str]:
+        """Return QEMU's options for it; `scratch` is for what UEFI remembers."""
+        options = ["-drive", f"file={self.path},format={self.format},if=none,id=disk,snapshot=on", "-device", "virtio-blk-pci,drive=disk"]
+        if self.efi:
+            remembered = scratch / "efi-variables"
+            shutil.copyfile(OVMF / "OVMF_VARS.fd", remembered)
+            options += ["-drive", f"if=pflash,format=raw,readonly=on,file={OVMF / 'OVMF_CODE.fd'}"]
+            options += ["-drive", f"if=pflash,format=raw,file={remembered}"]
+        return options
 
 
 class Vm:
-    """One VM from power-on to the end of the `with` block, where QEMU is gone."""
+    """One VM from power-on to the end of the `with` block, where QEMU is gone.
 
-    def __init__(self, files: Files, memory_mib: int, *, direct: bool = True, scratch: Path) -> None:
+    Without a `disk` QEMU loads the kernel, by PVH when it is to be `direct`.
+    """
+
+    def __init__(self, files: Files, memory_mib: int, *, direct: bool = True, disk: Disk | None = None, scratch: Path) -> None:
         self._console = scratch / "console"
         boot = scratch / "boot.json"
         boot.write_text(json.dumps({"schema": 1, "instance": "bench-0", "fields": {}, "secrets": {}}))
@@ -92,10 +126,14 @@ class Vm:
             memory_mib=memory_mib,
             cpus=1,
             mac="02:00:00:00:00:02",
+            root=files.root,
         )
         forward = f"hostfwd=tcp:127.0.0.1:{self.port}-:{PORT}"
+        command = machine.command(accelerator(Folders(state=scratch, runtime=scratch), files.kernel, "tcg"))
+        if disk is not None:
+            command = [*_without(command, "-kernel", "-initrd", "-append"), *disk.options(scratch)]
         self._command = [
-            *machine.command(accelerator(Folders(state=scratch, runtime=scratch), files.kernel, "tcg")),
+            *command,
             *("-chardev", "null,id=keeper"),
             *("-netdev", f"user,id=net,restrict=on,{forward}"),
             *(("-drive", f"file={files.disk},format=raw,if=virtio,snapshot=on") if files.disk else ()),
@@ -139,6 +177,11 @@ class Vm:
             return False
         finally:
             connection.close()
+
+
+def _without(command: list[str], *options: str) -> list[str]:
+    """Return a command line without some options and their values."""
+    return [word for place, word in enumerate(command) if word not in options and (place == 0 or command[place - 1] not in options)]
 
 
 def _free_port() -> int:
