@@ -1,4 +1,4 @@
-"""The rest of an account: console output, quotas, and zones of DNS that may not stand beside each other. Patches moto."""
+"""The rest of an account: console output and quotas. Patches moto."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 from moto.core.responses import ActionResult
 from moto.core.utils import utcnow
 from moto.ec2.responses.general import General
-from moto.route53.models import Route53Backend
 from moto.servicequotas.models import ServiceQuotasBackend
 from moto.servicequotas.responses import ServiceQuotasResponse
 
@@ -40,7 +39,6 @@ def install() -> None:
     ServiceQuotasBackend.get_service_quota = lambda backend, service_code, quota_code: _quota(service_code, quota_code)
     ServiceQuotasBackend.list_aws_default_service_quotas = lambda backend, service_code: _quotas(service_code)
     ServiceQuotasResponse.list_service_quotas = ServiceQuotasResponse.list_aws_default_service_quotas
-    Route53Backend.create_hosted_zone = _zone_created(Route53Backend.create_hosted_zone)
 
 
 def _console(response: Any) -> ActionResult:
@@ -62,18 +60,3 @@ def _quota(service: str, code: str) -> dict[str, Any]:
     told = {"ServiceCode": service, "QuotaCode": code, "QuotaName": name, "Unit": "None", "GlobalQuota": False, "Adjustable": True}
     return {**told, "Value": SETTINGS.quotas.get((service, code), value)}
 
-
-def _zone_created(stock: Any) -> Any:
-    def create(backend: Any, name: str, private_zone: bool, caller_reference: str, vpcid: Any = None, *rest: Any, **kwargs: Any) -> Any:
-        wanted = name.rstrip(".").lower()
-        for zone in backend.zones.values():
-            if zone.caller_reference == caller_reference:
-                message = f"A hosted zone has already been created with the specified caller reference {caller_reference}."
-                raise Refusal("HostedZoneAlreadyExists", message, 409)
-            here = {one.get("vpc_id") for one in zone.vpcs or []}
-            if vpcid and vpcid in here and zone.name.rstrip(".").lower() == wanted:
-                message = f"The VPC {vpcid} is already associated with a private hosted zone of the name {name}."
-                raise Refusal("ConflictingDomainExists", message)
-        return stock(backend, name, private_zone, caller_reference, vpcid, *rest, **kwargs)
-
-    return create

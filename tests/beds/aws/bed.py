@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import subprocess
 import sys
@@ -14,7 +15,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import boto3
 from attrs import frozen
+from botocore.config import Config
 
 REGION = "eu-west-1"
 _PATIENCE = 60.0
@@ -22,6 +25,15 @@ _SCARCE = (
     "Could not launch On-Demand Instances. InsufficientInstanceCapacity - We currently do not have sufficient {type} capacity in the "
     "Availability Zone you requested ({zone}). Our system will be working on provisioning additional capacity."
 )
+
+
+_SESSION_LOCK = threading.Lock()
+
+
+@functools.cache
+def _session() -> boto3.session.Session:
+    # Reading the services' models is most of what making a client takes; a session keeps them.
+    return boto3.session.Session()
 
 
 @frozen(kw_only=True)
@@ -189,13 +201,11 @@ class Bed:
 
     def client(self, service: str, **config: Any) -> Any:
         """A boto3 client of this account, which does not retry unless told."""
-        import boto3
-        from botocore.config import Config
-
         made = Config(**{"retries": {"total_max_attempts": 1}, "connect_timeout": 5, "read_timeout": 60, **config})
         key, secret = self.environment["AWS_ACCESS_KEY_ID"], self.environment["AWS_SECRET_ACCESS_KEY"]
-        session = boto3.session.Session(aws_access_key_id=key, aws_secret_access_key=secret, region_name=self.region)
-        return session.client(service, endpoint_url=self.url, config=made)
+        given = {"aws_access_key_id": key, "aws_secret_access_key": secret, "region_name": self.region}
+        with _SESSION_LOCK:
+            return _session().client(service, endpoint_url=self.url, config=made, **given)
 
 
 @contextlib.contextmanager

@@ -122,9 +122,9 @@ def _balancer_created(stock: Any) -> Any:
                 subnet, [], group_ids=list(security_groups or []), description=f"ELB {short}"
             )
             nic.requester_managed, nic.requester_id, nic.status = True, "amazon-elb", "in-use"
-            nic.interface_type = "network_load_balancer" if balancer.loadbalancer_type == "network" else "interface"
+            nic.interface_type = "network_load_balancer" if balancer.type == "network" else "interface"
             nic.internet_facing = balancer.scheme != "internal"
-            if not security_groups and balancer.loadbalancer_type == "network":
+            if not security_groups and balancer.type == "network":
                 nic._group_set = []
             balancer.nics.append(nic)
         return balancer

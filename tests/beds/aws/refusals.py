@@ -10,8 +10,10 @@ from typing import Any
 
 from moto.autoscaling.models import autoscaling_backends
 from moto.ec2.models import ec2_backends
+from moto.ec2.models.instance_types import INSTANCE_TYPES
 from moto.elbv2.models import elbv2_backends
 from moto.iam.models import iam_backends
+from moto.route53.models import route53_backends
 
 from aws import images, networks
 from aws.protocols import Call, Refusal
@@ -55,6 +57,9 @@ def _template(call: Call) -> None:
 
 def _run(call: Call) -> None:
     _user_data(call.parameters.get("UserData"))
+    kind = call.parameters.get("InstanceType")
+    if kind is not None and kind not in INSTANCE_TYPES:
+        raise Refusal("InvalidParameterValue", f"Invalid value '{kind}' for InstanceType.")
 
 
 def _group_created(call: Call) -> None:
@@ -123,6 +128,9 @@ def _usable(call: Call, given: dict[str, Any]) -> None:
     image = data.get("ImageId")
     if image is not None and image not in backend.amis:
         raise _malformed(f"The image id '[{image}]' does not exist")
+    kind = data.get("InstanceType")
+    if kind is not None and kind not in INSTANCE_TYPES:
+        raise _malformed(f"Invalid value '{kind}' for InstanceType.")
     profile = data.get("IamInstanceProfile", {})
     profiles = iam_backends[call.account]["aws"].instance_profiles.values()
     if profile and not any(profile.get("Name") == one.name or profile.get("Arn") == one.arn for one in profiles):
@@ -169,7 +177,7 @@ def _target_group_created(call: Call) -> None:
 
 def _groups_set(call: Call) -> None:
     balancer = elbv2_backends[call.account][call.region].load_balancers.get(call.parameters["LoadBalancerArn"])
-    if balancer is not None and balancer.loadbalancer_type == "network" and not balancer.security_groups:
+    if balancer is not None and balancer.type == "network" and not balancer.security_groups:
         message = "You cannot add security groups to a Network Load Balancer that was created without any"
         raise Refusal("InvalidConfigurationRequest", message)
 
@@ -208,6 +216,19 @@ def _parameter_put(call: Call) -> None:
         raise Refusal("HierarchyLevelLimitExceededException", message)
 
 
+def _zone_created(call: Call) -> None:
+    name, reference = call.parameters["Name"], call.parameters["CallerReference"]
+    network = call.parameters.get("VPC", {}).get("VPCId")
+    for zone in route53_backends[call.account]["aws"].zones.values():
+        if zone.caller_reference == reference:
+            message = f"A hosted zone has already been created with the specified caller reference {reference}."
+            raise Refusal("HostedZoneAlreadyExists", message, 409)
+        here = [one["vpc_id"] for one in zone.vpcs]
+        if network in here and zone.name.rstrip(".").lower() == name.rstrip(".").lower():
+            message = f"The VPC {network} is already associated with a private hosted zone of the name {name}."
+            raise Refusal("ConflictingDomainExists", message)
+
+
 CHECKS: dict[str, Callable[[Call], None]] = {
     "ec2:RegisterImage": images.check_image,
     "ec2:DeleteSecurityGroup": networks.check_group,
@@ -229,4 +250,5 @@ CHECKS: dict[str, Callable[[Call], None]] = {
     "elasticloadbalancing:ModifyListener": _listener,
     "elasticloadbalancing:ModifyTargetGroupAttributes": _target_attributes,
     "ssm:PutParameter": _parameter_put,
+    "route53:CreateHostedZone": _zone_created,
 }
