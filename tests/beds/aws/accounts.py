@@ -59,4 +59,3 @@ def _quota(service: str, code: str) -> dict[str, Any]:
     name, value = QUOTAS[service, code]
     told = {"ServiceCode": service, "QuotaCode": code, "QuotaName": name, "Unit": "None", "GlobalQuota": False, "Adjustable": True}
     return {**told, "Value": SETTINGS.quotas.get((service, code), value)}
-

@@ -31,7 +31,7 @@ def _reset(application: Application) -> None:
 
 
 def _journal(application: Application, since: int = 0) -> list[dict[str, Any]]:
-    return [attrs.asdict(entry) for entry in application.journal[since:]]
+    return [attrs.asdict(entry, filter=attrs.filters.exclude("generation")) for entry in application.journal[since:]]
 
 
 def _fault(application: Application, **rule: Any) -> int:

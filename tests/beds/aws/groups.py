@@ -57,6 +57,7 @@ def _run(stock: Any) -> Any:
         kwargs["instance_initiated_shutdown_behavior"] = behaviour
         reservation = stock(self, image_id, count, user_data, security_group_names, **kwargs)
         for instance in reservation.instances:
+            instance.security_groups = list(instance.nics[0].group_set)
             _profiled(self, instance, data.get("IamInstanceProfile") if not kwargs.get("iam_instance_profile_name") else None)
         return reservation
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import unittest.mock
 from typing import Any
 
 from moto.ec2.models import ec2_backends
 from moto.ec2.models.subnets import SubnetBackend
 from moto.ec2.models.vpcs import VPCBackend
+from moto.elbv2 import models as elbv2
 from moto.elbv2.models import ELBv2Backend
+from moto.elbv2.utils import make_arn_for_load_balancer as make_arn
 
 from aws.protocols import Call, Refusal
 from aws.settings import SETTINGS
@@ -83,11 +86,11 @@ def _subnet_deleted(stock: Any) -> Any:
     def delete(backend: Any, subnet_id: str) -> Any:
         subnet = stock(backend, subnet_id)
         for acl in backend.network_acls.values():
-            for key in [key for key, one in acl.associations.items() if one.subnet_id == subnet_id]:
-                acl.associations.pop(key)
+            for key in [key for key, one in acl._associations.items() if one.subnet_id == subnet_id]:
+                acl._associations.pop(key)
         for table in backend.route_tables.values():
-            for key in [key for key, one in table.associations.items() if one == subnet_id]:
-                table.associations.pop(key)
+            for key in [key for key, one in table._associations.items() if one == subnet_id]:
+                table._associations.pop(key)
         return subnet
 
     return delete
@@ -113,7 +116,11 @@ def _balancer_created(stock: Any) -> Any:
                     return one
                 message = f"A load balancer with the same name '{name}' exists, but with different settings"
                 raise Refusal("DuplicateLoadBalancerName", message)
-        balancer = stock(backend, name, security_groups, subnet_ids, *rest, **kwargs)
+        kind = {"network": "net", "gateway": "gwy"}.get(kwargs.get("loadbalancer_type") or "", "app")
+        with unittest.mock.patch.object(
+            elbv2, "make_arn_for_load_balancer", lambda **given: make_arn(**given).replace("/app/", f"/{kind}/")
+        ):
+            balancer = stock(backend, name, security_groups, subnet_ids, *rest, **kwargs)
         balancer.asked = asked
         short = balancer.arn.rpartition(":loadbalancer/")[2]
         balancer.nics = []

@@ -7,9 +7,17 @@ import functools
 import hashlib
 from typing import Any
 
+import pytest
+from botocore.exceptions import ClientError
+
 from aws.bed import Bed
 
 BLOCK = 512 << 10
+
+
+def code(error: pytest.ExceptionInfo[ClientError]) -> str:
+    """AWS's own code of an error that was expected."""
+    return str(error.value.response["Error"]["Code"])
 
 
 class Sample:
