@@ -182,6 +182,8 @@ class Application:
             return _worded(call, Refusal(code, f"moto stumbled: {type(error).__name__}: {error}", status))
         if call.action == "ec2:DescribeNetworkInterfaces":
             networks.describe_ticks(call)
+        if call.action in ("ec2:DescribeInstances", "ec2:DescribeNetworkInterfaces", "autoscaling:DescribeAutoScalingGroups"):
+            groups.describe_ticks(call.account, call.region)
         if call.reads and made[0] < 400:
             self._seen[_key(call, environ)] = made
             while len(self._seen) > _REMEMBERED:

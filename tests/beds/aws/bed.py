@@ -170,7 +170,7 @@ class Bed:
         self.ask("health", state=state, target_group=target_group, instance=instance)
 
     def set(self, **settings: Any) -> None:
-        """Set new_members, drain_calls, interface_calls, snapshot_calls or image_tags, as `settings.Settings` says."""
+        """Set new_members, drain_calls, interface_calls, snapshot_calls, terminate_calls or image_tags, as `settings.Settings` says."""
         self.ask("set", **settings)
 
     def console(self, instance: str, text: str) -> None:
@@ -180,6 +180,10 @@ class Bed:
     def lifecycle(self, instance: str, state: str = "InService") -> None:
         """Set a group's member's state in the group."""
         self.ask("lifecycle", instance=instance, state=state)
+
+    def state(self, instance: str, state: str) -> None:
+        """Set an instance's own state, such as ``pending`` or ``stopped``. A group replaces what is neither pending nor running."""
+        self.ask("state", instance=instance, state=state)
 
     def power_off(self, instance: str) -> None:
         """Let a guest power itself off. Its group replaces it."""

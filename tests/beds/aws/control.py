@@ -61,7 +61,7 @@ def _health(_: Application, state: str | None, target_group: str = "*", instance
 
 def _set(_: Application, **settings: Any) -> None:
     for name, value in settings.items():
-        if name not in ("new_members", "drain_calls", "interface_calls", "snapshot_calls", "image_tags"):
+        if name not in ("new_members", "drain_calls", "interface_calls", "snapshot_calls", "terminate_calls", "image_tags"):
             raise KeyError(name)
         setattr(SETTINGS, name, value)
 
@@ -97,6 +97,12 @@ def _power_off(_: Application, instance: str) -> None:
     groups.settle()
 
 
+def _state(_: Application, instance: str, state: str) -> None:
+    machine = _instance(instance)
+    machine._state.code, machine._state.name = STATES[state], state
+    groups.settle()
+
+
 def _instance(name: str) -> Instance:
     for regions in ec2_backends.values():
         for backend in regions.values():
@@ -106,6 +112,7 @@ def _instance(name: str) -> Instance:
     raise KeyError(name)
 
 
+STATES = {"pending": 0, "running": 16, "shutting-down": 32, "terminated": 48, "stopping": 64, "stopped": 80}
 VERBS: dict[str, Any] = {
     "reset": _reset,
     "journal": _journal,
@@ -122,4 +129,5 @@ VERBS: dict[str, Any] = {
     "quota": _quota,
     "lifecycle": _lifecycle,
     "power-off": _power_off,
+    "state": _state,
 }

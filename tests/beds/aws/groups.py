@@ -18,6 +18,7 @@ from moto.elbv2.models import elbv2_backends
 from aws.settings import SETTINGS, failure
 from aws.targets import state_of
 
+_STOCK_TERMINATE = Instance.terminate
 _LIVE = ("InService", "Pending")
 _STARTED = "an instance was started in response to a difference between desired and actual capacity, increasing the capacity"
 _REPLACED = "an instance was taken out of service in response to an EC2 health check indicating it has been terminated or stopped"
@@ -31,6 +32,7 @@ def install() -> None:
     FakeAutoScalingGroup.set_desired_capacity = _resized(FakeAutoScalingGroup.set_desired_capacity)
     AutoScalingResponse.describe_scaling_activities = _activities
     AutoScalingBackend.delete_auto_scaling_group = _deleted(AutoScalingBackend.delete_auto_scaling_group)
+    Instance.terminate = _terminated
     InstanceBackend.run_instances = _run(InstanceBackend.run_instances)
     InstanceState.launch_template = property(lambda state: getattr(state.instance, "made_from", None))
 
@@ -68,6 +70,26 @@ def _profiled(backend: Any, instance: Instance, profile: dict[str, str] | None) 
     if profile:
         named = {"iam_instance_profile_name": profile.get("Name"), "iam_instance_profile_arn": profile.get("Arn")}
         backend.associate_iam_instance_profile(instance.id, **named)
+
+
+def _terminated(instance: Any) -> Any:
+    """Begin to end: what an instance uses is free only when it is over."""
+    before = copy.copy(instance._state)
+    if instance.state not in ("terminated", "shutting-down"):
+        instance._state.name, instance._state.code = "shutting-down", 32
+        instance.calls_left = SETTINGS.terminate_calls
+        if not instance.calls_left:
+            _STOCK_TERMINATE(instance)
+    return before
+
+
+def describe_ticks(account: str, region: str) -> None:
+    """Let instances that shut down come nearer to their end. To be called after the answer."""
+    for instance in ec2_backends[account][region].all_instances():
+        if instance.state == "shutting-down":
+            instance.calls_left -= 1
+            if instance.calls_left <= 0:
+                _STOCK_TERMINATE(instance)
 
 
 def _launch(group: Any, count: int, tags: dict[str, str]) -> None:

@@ -23,6 +23,7 @@ def install() -> None:
     SubnetBackend.delete_subnet = _subnet_deleted(SubnetBackend.delete_subnet)
     VPCBackend.delete_vpc = _vpc_deleted(VPCBackend.delete_vpc)
     ELBv2Backend.create_load_balancer = _balancer_created(ELBv2Backend.create_load_balancer)
+    ELBv2Backend.create_target_group = _target_group_created(ELBv2Backend.create_target_group)
     ELBv2Backend.delete_load_balancer = _balancer_deleted(ELBv2Backend.delete_load_balancer)
 
 
@@ -135,6 +136,22 @@ def _balancer_created(stock: Any) -> Any:
                 nic._group_set = []
             balancer.nics.append(nic)
         return balancer
+
+    return create
+
+
+def _target_group_created(stock: Any) -> Any:
+    def create(backend: Any, name: str, **given: Any) -> Any:
+        asked = {key: value for key, value in given.items() if key != "tags"}
+        for one in backend.target_groups.values():
+            if one.name == name:
+                if one.__dict__.get("asked") == asked:
+                    return one
+                message = f"A target group with the same name '{name}' exists, but with different settings"
+                raise Refusal("DuplicateTargetGroupName", message)
+        group = stock(backend, name, **given)
+        group.asked = asked
+        return group
 
     return create
 

@@ -37,6 +37,8 @@ class Settings:
     """For how many DescribeNetworkInterfaces a balancer's interfaces outlive it."""
     snapshot_calls: int = 1
     """For how many DescribeSnapshots a completed snapshot is still pending."""
+    terminate_calls: int = 1
+    """For how many reads of instances, interfaces or groups a terminated instance is still shutting down, with its interfaces."""
     image_tags: bool = True
     """Whether RegisterImage keeps its tags, as AWS does, or drops them, as stock moto does."""
 

@@ -285,8 +285,43 @@ def test_a_deregistered_target_drains(aws: Sample) -> None:
 # Networks and the account
 
 
-def test_the_same_balancer_twice_is_one(aws: Sample) -> None:
+def test_the_same_balancer_and_target_group_twice_are_one(aws: Sample, stock: Sample) -> None:
     assert aws.balancer() == aws.balancer()
+    assert ":loadbalancer/net/" in aws.balancer()
+    assert aws.target_group() == aws.target_group()
+    with pytest.raises(ClientError) as error:
+        aws.target_group(HealthCheckPath="/readyz", HealthCheckProtocol="HTTP")
+    assert code(error) == "DuplicateTargetGroupName"
+    stock.target_group()
+    with pytest.raises(ClientError) as error:
+        stock.target_group()
+    assert code(error) == "DuplicateTargetGroupName"
+
+
+def test_an_instance_that_shuts_down_keeps_its_security_group(aws: Sample) -> None:
+    group = aws.security_group()
+    aws.group(size=1, template=aws.template(SecurityGroupIds=[group]))
+    (member,) = [one["InstanceId"] for one in aws.members()]
+    aws.bed.set(terminate_calls=2)
+    aws.scaling.delete_auto_scaling_group(AutoScalingGroupName="web", ForceDelete=True)
+    with pytest.raises(ClientError) as error:
+        aws.ec2.delete_security_group(GroupId=group)
+    assert code(error) == "DependencyViolation"
+
+    def state() -> str:
+        return str(aws.ec2.describe_instances(InstanceIds=[member])["Reservations"][0]["Instances"][0]["State"]["Name"])
+
+    assert [state() for _ in range(3)] == ["shutting-down", "shutting-down", "terminated"]
+    aws.ec2.delete_security_group(GroupId=group)
+
+
+def test_an_instances_state_can_be_set(aws: Sample) -> None:
+    aws.group(size=1)
+    (member,) = [one["InstanceId"] for one in aws.members()]
+    aws.bed.state(member, "pending")
+    assert [one["InstanceId"] for one in aws.members()] == [member]
+    aws.bed.state(member, "stopped")
+    assert [one["InstanceId"] for one in aws.members()] != [member]
 
 
 def test_a_balancers_interfaces_outlive_it_and_keep_what_they_use(aws: Sample) -> None:
