@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import unittest.mock
 from typing import Any
 
@@ -23,6 +24,7 @@ def install() -> None:
     SubnetBackend.delete_subnet = _subnet_deleted(SubnetBackend.delete_subnet)
     VPCBackend.delete_vpc = _vpc_deleted(VPCBackend.delete_vpc)
     ELBv2Backend.create_load_balancer = _balancer_created(ELBv2Backend.create_load_balancer)
+    ELBv2Backend.create_listener = _listener_created(ELBv2Backend.create_listener)
     ELBv2Backend.create_target_group = _target_group_created(ELBv2Backend.create_target_group)
     ELBv2Backend.delete_load_balancer = _balancer_deleted(ELBv2Backend.delete_load_balancer)
 
@@ -152,6 +154,23 @@ def _target_group_created(stock: Any) -> Any:
         group = stock(backend, name, **given)
         group.asked = asked
         return group
+
+    return create
+
+
+def _listener_created(stock: Any) -> Any:
+    def create(backend: Any, load_balancer_arn: str, protocol: str, port: Any, *rest: Any, **given: Any) -> Any:
+        asked = copy.deepcopy((protocol, rest, {key: value for key, value in given.items() if key != "tags"}))
+        balancer = backend.load_balancers.get(load_balancer_arn)
+        for one in balancer.listeners.values() if balancer else []:
+            if str(one.port) == str(port):
+                if one.__dict__.get("asked") == asked:
+                    return one
+                message = "A listener already exists on this port for this load balancer"
+                raise Refusal("DuplicateListener", f"{message} '{load_balancer_arn}'")
+        listener = stock(backend, load_balancer_arn, protocol, port, *rest, **given)
+        listener.asked = asked
+        return listener
 
     return create
 

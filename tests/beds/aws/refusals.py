@@ -13,13 +13,25 @@ from moto.ec2.models import ec2_backends
 from moto.ec2.models.instance_types import INSTANCE_TYPES
 from moto.elbv2.models import elbv2_backends
 from moto.iam.models import iam_backends
-from moto.route53.models import route53_backends
 
-from aws import images, networks
+from aws import images, networks, zones
 from aws.protocols import Call, Refusal
 
 USER_DATA = 16_384
 NAME = 32
+# Those of target groups of network load balancers that moto does not set from the start.
+ATTRIBUTES = {
+    "deregistration_delay.connection_termination.enabled",
+    "preserve_client_ip.enabled",
+    "proxy_protocol_v2.enabled",
+    "stickiness.type",
+    "target_health_state.unhealthy.connection_termination.enabled",
+    "target_health_state.unhealthy.draining_interval_seconds",
+    "target_group_health.dns_failover.minimum_healthy_targets.count",
+    "target_group_health.dns_failover.minimum_healthy_targets.percentage",
+    "target_group_health.unhealthy_state_routing.minimum_healthy_targets.count",
+    "target_group_health.unhealthy_state_routing.minimum_healthy_targets.percentage",
+}
 STANDARD, ADVANCED = 4096, 8192
 _UNKNOWN_GROUP = "AutoScalingGroup name not found - AutoScalingGroup '{}' not found"
 _BY_NAME = ("Update", "Set", "Delete", "Attach", "Detach", "Put", "Suspend", "Resume")
@@ -200,6 +212,9 @@ def _listener(call: Call) -> None:
 def _target_attributes(call: Call) -> None:
     group = elbv2_backends[call.account][call.region].target_groups.get(call.parameters["TargetGroupArn"])
     given = {one.get("Key"): one.get("Value") for one in call.parameters.get("Attributes", [])}
+    for name in given:
+        if group is not None and name not in {*group.attributes, *ATTRIBUTES}:
+            raise Refusal("ValidationError", f"Target group attribute key '{name}' is not recognized")
     if group is not None and group.protocol in ("UDP", "TCP_UDP") and given.get("preserve_client_ip.enabled") == "false":
         message = f"Client IP preservation cannot be disabled for target groups with protocol {group.protocol}"
         raise Refusal("InvalidConfigurationRequest", message)
@@ -216,17 +231,11 @@ def _parameter_put(call: Call) -> None:
         raise Refusal("HierarchyLevelLimitExceededException", message)
 
 
-def _zone_created(call: Call) -> None:
-    name, reference = call.parameters["Name"], call.parameters["CallerReference"]
-    network = call.parameters.get("VPC", {}).get("VPCId")
-    for zone in route53_backends[call.account]["aws"].zones.values():
-        if zone.caller_reference == reference:
-            message = f"A hosted zone has already been created with the specified caller reference {reference}."
-            raise Refusal("HostedZoneAlreadyExists", message, 409)
-        here = [one["vpc_id"] for one in zone.vpcs]
-        if network in here and zone.name.rstrip(".").lower() == name.rstrip(".").lower():
-            message = f"The VPC {network} is already associated with a private hosted zone of the name {name}."
-            raise Refusal("ConflictingDomainExists", message)
+def _certificate_deleted(call: Call) -> None:
+    arn = call.parameters["CertificateArn"]
+    for balancer in elbv2_backends[call.account][call.region].load_balancers.values():
+        if any(arn in one.certificates for one in balancer.listeners.values()):
+            raise Refusal("ResourceInUseException", f"Certificate {arn} in account {call.account} is in use.")
 
 
 CHECKS: dict[str, Callable[[Call], None]] = {
@@ -250,5 +259,7 @@ CHECKS: dict[str, Callable[[Call], None]] = {
     "elasticloadbalancing:ModifyListener": _listener,
     "elasticloadbalancing:ModifyTargetGroupAttributes": _target_attributes,
     "ssm:PutParameter": _parameter_put,
-    "route53:CreateHostedZone": _zone_created,
+    "acm:DeleteCertificate": _certificate_deleted,
+    "route53:CreateHostedZone": zones.check_zone,
+    "route53:ChangeResourceRecordSets": zones.check_records,
 }

@@ -289,6 +289,7 @@ def test_the_same_balancer_and_target_group_twice_are_one(aws: Sample, stock: Sa
     assert aws.balancer() == aws.balancer()
     assert ":loadbalancer/net/" in aws.balancer()
     assert aws.target_group() == aws.target_group()
+    assert aws.listener(aws.balancer(), aws.target_group()) == aws.listener(aws.balancer(), aws.target_group())
     with pytest.raises(ClientError) as error:
         aws.target_group(HealthCheckPath="/readyz", HealthCheckProtocol="HTTP")
     assert code(error) == "DuplicateTargetGroupName"

@@ -189,6 +189,63 @@ def two_private_zones_of_a_name(aws: Sample) -> object:
     return aws.dns.create_hosted_zone(Name="shop.internal", CallerReference="2", **network)
 
 
+def two_listeners_of_a_port(aws: Sample) -> object:
+    balancer = aws.balancer()
+    aws.listener(balancer, aws.target_group())
+    return aws.listener(balancer, aws.target_group("other"))
+
+
+def an_attribute_of_no_target_group(aws: Sample) -> object:
+    attribute = {"Key": "drain_time", "Value": "5"}
+    return aws.elb.modify_target_group_attributes(TargetGroupArn=aws.target_group(), Attributes=[attribute])
+
+
+def a_certificate_in_use(aws: Sample) -> object:
+    certificates = aws.bed.client("acm")
+    made = certificates.request_certificate(DomainName="shop.example")["CertificateArn"]
+    aws.listener(aws.balancer(), aws.target_group(), Protocol="TLS", Port=443, Certificates=[{"CertificateArn": made}])
+    return certificates.delete_certificate(CertificateArn=made)
+
+
+def zone(aws: Sample) -> str:
+    return str(aws.dns.create_hosted_zone(Name="shop.example", CallerReference="1")["HostedZone"]["Id"])
+
+
+def change(aws: Sample, where: str, *changes: tuple[str, str, str]) -> object:
+    whole = [
+        {
+            "Action": action,
+            "ResourceRecordSet": {"Name": "www.shop.example", "Type": kind, "TTL": 60, "ResourceRecords": [{"Value": value}]},
+        }
+        for action, kind, value in changes
+    ]
+    return aws.dns.change_resource_record_sets(HostedZoneId=where, ChangeBatch={"Changes": whole})
+
+
+def a_record_made_twice(aws: Sample) -> object:
+    where = zone(aws)
+    change(aws, where, ("CREATE", "A", "192.0.2.1"))
+    return change(aws, where, ("CREATE", "A", "192.0.2.2"))
+
+
+def a_record_deleted_twice(aws: Sample) -> object:
+    where = zone(aws)
+    change(aws, where, ("CREATE", "A", "192.0.2.1"))
+    change(aws, where, ("DELETE", "A", "192.0.2.1"))
+    return change(aws, where, ("DELETE", "A", "192.0.2.1"))
+
+
+def a_record_deleted_as_it_was(aws: Sample) -> object:
+    where = zone(aws)
+    change(aws, where, ("CREATE", "A", "192.0.2.1"))
+    change(aws, where, ("UPSERT", "A", "192.0.2.2"))
+    return change(aws, where, ("DELETE", "A", "192.0.2.1"))
+
+
+def a_name_that_is_an_alias_and_more(aws: Sample) -> object:
+    return change(aws, zone(aws), ("CREATE", "A", "192.0.2.1"), ("CREATE", "CNAME", "other.example"))
+
+
 REFUSED: dict[Case, str] = {
     a_wrong_checksum: "ValidationException",
     a_block_behind_the_end: "ValidationException",
@@ -225,7 +282,14 @@ REFUSED: dict[Case, str] = {
     a_group_of_no_security_group: "ValidationError",
     a_group_of_no_type: "ValidationError",
     a_large_parameter: "ValidationException",
+    two_listeners_of_a_port: "DuplicateListener",
+    an_attribute_of_no_target_group: "ValidationError",
+    a_certificate_in_use: "ResourceInUseException",
     two_private_zones_of_a_name: "ConflictingDomainExists",
+    a_record_made_twice: "InvalidChangeBatch",
+    a_record_deleted_twice: "InvalidChangeBatch",
+    a_record_deleted_as_it_was: "InvalidChangeBatch",
+    a_name_that_is_an_alias_and_more: "InvalidChangeBatch",
 }
 
 
@@ -248,3 +312,16 @@ def test_what_aws_refuses_is_refused(aws: Sample, case: Case) -> None:
 def test_stock_moto_has_not_learnt_it(stock: Sample, case: Case) -> None:
     """When this fails, moto refuses it itself, and the bed need not any more."""
     case(stock)
+
+
+def test_records_that_are_as_they_should_be_go_through(aws: Sample) -> None:
+    where = zone(aws)
+    change(aws, where, ("CREATE", "A", "192.0.2.1"), ("CREATE", "TXT", '"i2kit"'))
+    change(aws, where, ("UPSERT", "A", "192.0.2.2"))
+    change(aws, where, ("DELETE", "A", "192.0.2.2"), ("CREATE", "A", "192.0.2.3"), ("DELETE", "TXT", '"i2kit"'))
+    told = aws.dns.list_resource_record_sets(HostedZoneId=where)["ResourceRecordSets"]
+    assert [one["ResourceRecords"] for one in told if one["Type"] == "A"] == [[{"Value": "192.0.2.3"}]]
+    alias = {"DNSName": "web-1.elb.amazonaws.com.", "HostedZoneId": "Z2IFOLAFXWLO4F", "EvaluateTargetHealth": False}
+    record = {"Name": "shop.example", "Type": "A", "AliasTarget": alias}
+    for action in ("CREATE", "DELETE"):
+        aws.dns.change_resource_record_sets(HostedZoneId=where, ChangeBatch={"Changes": [{"Action": action, "ResourceRecordSet": record}]})

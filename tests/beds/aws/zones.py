@@ -1,0 +1,74 @@
+"""Zones and records of Route 53 as AWS keeps them: batches go through whole, and a record is made once and deleted as it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from moto.route53.models import route53_backends
+
+from aws.protocols import Call, Refusal
+
+_Key = tuple[str, str, str]
+
+
+def check_zone(call: Call) -> None:
+    """Refuse a zone that was made before, or that hides another. Raises Refusal."""
+    name, reference = call.parameters["Name"], call.parameters["CallerReference"]
+    network = call.parameters.get("VPC", {}).get("VPCId")
+    for zone in route53_backends[call.account]["aws"].zones.values():
+        if zone.caller_reference == reference:
+            message = f"A hosted zone has already been created with the specified caller reference {reference}."
+            raise Refusal("HostedZoneAlreadyExists", message, 409)
+        here = [one["vpc_id"] for one in zone.vpcs]
+        if network in here and _plain(zone.name) == _plain(name):
+            message = f"The VPC {network} is already associated with a private hosted zone of the name {name}."
+            raise Refusal("ConflictingDomainExists", message)
+
+
+def check_records(call: Call) -> None:
+    """Refuse batches of changes that do not fit what is there. Raises Refusal."""
+    zone = route53_backends[call.account]["aws"].zones.get(call.parameters["HostedZoneId"].rpartition("/")[2])
+    if zone is None:
+        return
+    held = {_key(one.name, one.type, one.set_identifier): _value(one.ttl, one.resource_records, one.alias_target) for one in zone.rrsets}
+    wrong = []
+    for change in call.parameters.get("ChangeBatch", {}).get("Changes", []):
+        record = change["ResourceRecordSet"]
+        key = _key(record["Name"], record["Type"], record.get("SetIdentifier"))
+        value = _value(record.get("TTL"), record.get("ResourceRecords"), record.get("AliasTarget"))
+        wrong += _wrong(change["Action"], key, value, held)
+        if change["Action"] == "DELETE":
+            held.pop(key, None)
+        else:
+            held[key] = value
+    if wrong:
+        raise Refusal("InvalidChangeBatch", f"[{', '.join(wrong)}]")
+
+
+def _wrong(action: str, key: _Key, value: Any, held: dict[_Key, Any]) -> list[str]:
+    name, kind, _ = key
+    what = f"resource record set [name='{name}.', type='{kind}']"
+    if action == "CREATE" and key in held:
+        return [f"Tried to create {what} but it already exists"]
+    if action == "DELETE" and key not in held:
+        return [f"Tried to delete {what} but it was not found"]
+    if action == "DELETE" and held[key] != value:
+        return [f"Tried to delete {what} but the values provided do not match the current values"]
+    beside = {there for whose, there, _ in held if whose == name and there != kind}
+    if action != "DELETE" and beside and "CNAME" in {kind, *beside}:
+        return [f"RRSet of type {kind} with DNS name {name}. is not permitted as it conflicts with other records with the same DNS name"]
+    return []
+
+
+def _key(name: str, kind: str, identifier: str | None) -> _Key:
+    return _plain(name), kind, identifier or ""
+
+
+def _plain(name: str) -> str:
+    return name.rstrip(".").lower()
+
+
+def _value(ttl: Any, records: list[dict[str, Any]] | None, alias: dict[str, Any] | None) -> Any:
+    if alias:
+        return _plain(str(alias.get("DNSName"))), str(alias.get("HostedZoneId"))
+    return int(ttl or 0), sorted(str(one["Value"]) for one in records or [])
