@@ -136,9 +136,9 @@ def test_what_is_no_lock_is_refused_by_its_name(text: str, tmp_path: Path) -> No
 class Mirror:
     """Stands for apt: packages made here, of which some can be gone."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, debs: dict[str, Path]) -> None:
         self.folder = folder
-        self.debs = {name: package(folder, name, files) for name, files in PACKAGES.items()}
+        self.debs = dict(debs)
         self.gone: set[str] = set()
         self.updates = 0
 
@@ -210,10 +210,16 @@ def package(folder: Path, name: str, files: dict[str, bytes]) -> Path:
     return folder / f"{name}.deb"
 
 
+@pytest.fixture(scope="module")
+def debs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("debs")
+    return {name: package(folder, name, files) for name, files in PACKAGES.items()}
+
+
 @pytest.fixture
-def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mirror:
+def mirror(tmp_path: Path, debs: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> Mirror:
     """A mirror, and programs whose needs are known without real ELF files."""
-    made = Mirror(tmp_path / "mirror")
+    made = Mirror(tmp_path / "mirror", debs)
     needs = {"crun": ("libc.so.6", base_images.STUBBED), "busybox": ("libc.so.6",)}
     dependencies = {
         "virtio_pci": ("virtio",),
