@@ -8,8 +8,8 @@ SUDO    := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 AS_ROOT := $(SUDO)
 
 PACKAGES := busybox-static ca-certificates crun cryptsetup-bin dnsmasq-base docker-registry dosfstools gcc graphviz haproxy iproute2 \
-            libc6-dev make mmdebstrap mtools nftables procps python3 python3-venv qemu-system-x86 skopeo slirp4netns squashfs-tools \
-            xorriso
+            libc6-dev make mmdebstrap mtools nftables procps python3 python3-venv qemu-efi-aarch64 qemu-system-arm qemu-system-x86 \
+            skopeo slirp4netns squashfs-tools xorriso
 
 .DEFAULT_GOAL := help
 

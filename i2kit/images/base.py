@@ -101,7 +101,7 @@ def lock_base(
         platform=platform.name,
         packages=chosen.all,
         guest=oci.digest_of(guest),
-        cmdline=base_images.cmdline(platform, wanted.architecture),
+        cmdline=base_images.cmdline(wanted.architecture),
         **images,
     )
 

@@ -1,4 +1,4 @@
-"""What differs between the places where VMs run, as the base sees it: the kernel, its drivers, its console, and the boot configuration."""
+"""What differs between the places where VMs run, as the base sees it: the kernel, its drivers, and where the boot configuration lies."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Platform:
     `boot_config` is what the guest is told of where its boot configuration lies (``docs/reference/guest.md``). `modules` are the kernel
     modules that every VM there needs, `disk_modules` those that only VMs with a root disk need besides; what they depend on, and that
     some are built in, is found out when the base is made. `own` are modules for one architecture only. `kernels` is the kind of Debian's
-    kernel per architecture (``cloud`` unless stated), `consoles` the device of its serial console.
+    kernel per architecture (``cloud`` unless stated).
     """
 
     name: str
@@ -36,7 +36,6 @@ class Platform:
     disk_modules: tuple[str, ...]
     own: Mapping[str, tuple[str, ...]] = field(factory=dict)
     kernels: Mapping[str, str] = field(factory=dict)
-    consoles: Mapping[str, str] = field(factory=lambda: {"x86_64": "ttyS0", "aarch64": "ttyAMA0"})
 
     def modules_for(self, architecture: str) -> tuple[str, ...]:
         """Return the modules that every VM of an architecture needs."""
@@ -61,8 +60,6 @@ PLATFORMS: Mapping[str, Platform] = {
             boot_config="aws",
             modules=("ena",),
             disk_modules=("nvme", *_ROOT_DISK),
-            # Nitro's serial ports are 16550s on both.
-            consoles={"x86_64": "ttyS0", "aarch64": "ttyS0"},
         ),
         Platform(
             name="gcp",

@@ -41,6 +41,15 @@ def check(environment: Environment) -> Sequence[Problem]:
 
 def _wrong(environment: Environment) -> list[Problem]:
     problems = []
+    if environment.architecture != "x86_64":
+        problems.append(
+            Problem(
+                code="setting",
+                message=f"architecture is {environment.architecture}, and the local region runs VMs for x86_64",
+                expected="x86_64",
+                hint="`i2kit build` makes images for aarch64 all the same",
+            )
+        )
     publish = environment.settings.get("publish", "127.0.0.1")
     try:
         if not isinstance(publish, str) or ipaddress.ip_address(publish).version != 4:

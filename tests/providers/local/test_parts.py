@@ -327,6 +327,11 @@ def test_every_wrong_setting_is_said_at_once() -> None:
     assert Settings.of(Environment()) == Settings()
 
 
+def test_vms_of_another_architecture_are_refused() -> None:
+    with pytest.raises(InvalidInput, match="architecture is aarch64, and the local region runs VMs for x86_64"):
+        Settings.of(Environment(architecture="aarch64"))
+
+
 def test_every_capability_has_a_level() -> None:
     assert plugin.PROVIDER.capabilities.keys() == set(Capability)
     assert plugin.limits().max_memory_mib > 100

@@ -8,11 +8,13 @@ import io
 import json
 import platform
 import shutil
+import struct
 import subprocess
 import tarfile
 from pathlib import Path
 
 import pytest
+from elftools.elf.elffile import ELFFile
 
 from i2kit.environment import BaseSettings
 from i2kit.errors import BuildError, I2kitError, InvalidInput, MissingRequirement
@@ -53,6 +55,16 @@ def test_the_stand_in_is_the_same_bytes_in_any_order() -> None:
     names = {"b": "V_2", "a": "V_1", "c": "V_1"}
     assert elf.stand_in("x.so", names) == elf.stand_in("x.so", dict(reversed(names.items())))
     assert elf.needed("x.so", elf.stand_in("x.so", names)) == ()
+
+
+def test_the_stand_in_for_arm64_is_of_that_machine_and_says_the_same() -> None:
+    names = {"sd_notify": "V_1", "sd_booted": "V_2"}
+    library = ELFFile(io.BytesIO(elf.stand_in("x.so", names, "aarch64")))
+    assert (library["e_machine"], library["e_type"]) == ("EM_AARCH64", "ET_DYN")
+    code = library.get_segment(0).data()[-8:]
+    # mov w0, #-38 (of the register's inverse: 37), ret (C6.2 of Arm's architecture manual)
+    assert struct.unpack("<II", code) == (0x12800000 | 37 << 5, 0xD65F03C0)
+    assert len(elf.stand_in("x.so", names)) == len(elf.stand_in("x.so", names, "aarch64"))
 
 
 def test_what_is_no_program_is_said_to_be_none() -> None:
@@ -139,6 +151,7 @@ class Mirror:
     def __init__(self, folder: Path, debs: dict[str, Path]) -> None:
         self.folder = folder
         self.debs = dict(debs)
+        self.architecture = "amd64"
         self.gone: set[str] = set()
         self.updates = 0
 
@@ -149,6 +162,7 @@ class Mirror:
         return {
             "linux-image-cloud-amd64": (KERNEL,),
             "linux-image-amd64": (GENERIC,),
+            "linux-image-cloud-arm64": (f"linux-image-{ARM_RELEASE}",),
             "crun": ("libc6", "libsystemd0"),
             "busybox": ("libc6",),
         }[name]
@@ -159,7 +173,7 @@ class Mirror:
     def described(self, name: str) -> Package:
         data = self.debs[name].read_bytes()
         sha = hashlib.sha256(data).hexdigest()
-        return Package(name=name, version="1", architecture="amd64", sha256=sha, filename=f"{name}.deb", size=len(data))
+        return Package(name=name, version="1", architecture=self.architecture, sha256=sha, filename=f"{name}.deb", size=len(data))
 
     def download(self, packages: list[Package], _folder: Path) -> dict[str, Path]:
         if lost := [package for package in packages if package.name in self.gone]:
@@ -196,6 +210,16 @@ PACKAGES: dict[str, dict[str, bytes]] = {
         package: {path: path.encode() for owner, path in loaders._FILES["x86_64"].values() if owner == package}
         for package in loaders.PACKAGES["x86_64"]
     },
+}
+
+
+ARM_RELEASE = "6.1.0-9-cloud-arm64"
+ARM_PACKAGES: dict[str, dict[str, bytes]] = {
+    f"linux-image-{ARM_RELEASE}": kernel_package(ARM_RELEASE),
+    "busybox": {"bin/busybox": b"busybox"},
+    "crun": {"usr/bin/crun": b"crun"},
+    "libc6": {"lib/aarch64-linux-gnu/libc.so.6": b"libc", base_images.MACHINES["aarch64"].loader: b"loader"},
+    "systemd-boot-efi": {path: path.encode() for _owner, path in loaders._FILES["aarch64"].values()},
 }
 
 
@@ -351,6 +375,28 @@ def test_the_stores_own_lock_is_completed_and_nothing_of_it_moves(store: ImageSt
     assert mirror.updates == seen, "the mirror was asked for what nobody needs"
     completed = lock_base(BaseSettings(), store, Wanted(loader=True))
     assert (completed.pod, completed.packages) == (whole.pod, whole.packages)
+
+
+@needs_dpkg
+def test_arm64_has_its_own_packages_loader_and_lock(store: ImageStore, mirror: Mirror, tmp_path: Path) -> None:
+    first = lock_base(BaseSettings(), store)
+    mirror.architecture = "arm64"
+    mirror.debs |= {name: package(tmp_path / "arm64", name, files) for name, files in ARM_PACKAGES.items()}
+    wanted = Wanted(architecture="aarch64", loader=True)
+    locked = lock_base(BaseSettings(), store, wanted, previous=first)
+    assert {one.architecture for one in locked.packages} == {"arm64"}, "the last release's packages are for another machine"
+    for image in (locked.kernel, locked.pod, locked.disk, locked.loader):
+        assert image is not None
+        assert image.architecture == "aarch64"
+    libraries = {f"lib/aarch64-linux-gnu/{name}" for name in ("libc.so.6", "libsystemd.so.0")}
+    assert {*libraries, "lib/ld-linux-aarch64.so.1"} <= files_of(store, locked.pod)
+    assert "console=" not in locked.cmdline, "the firmware names it"
+    assert "console=ttyS0" in first.cmdline
+    assert files_of(store, locked.loader) == {*loaders._FILES["aarch64"]}
+    seen = mirror.updates
+    assert lock_base(BaseSettings(), store, wanted) == locked
+    assert lock_base(BaseSettings(), store) == first
+    assert mirror.updates == seen, "each architecture has its lock"
 
 
 @needs_dpkg

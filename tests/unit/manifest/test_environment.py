@@ -47,6 +47,7 @@ application: shop
 provider: {type: aws, region: eu-west-1, retries: 3, 'on': [1.5, yes, ~, {a: b}]}
 dns: {zone: staging.example}
 builder: linuxkit
+architecture: aarch64
 base: {lock: base.lock, mirror: 'http://mirror.example/debian'}
 secrets: {keyFile: /etc/i2kit/key}
 """
@@ -58,10 +59,21 @@ secrets: {keyFile: /etc/i2kit/key}
         settings={"region": "eu-west-1", "retries": 3, "on": [1.5, True, None, {"a": "b"}]},
         dns_zone="staging.example",
         builder="linuxkit",
+        architecture="aarch64",
         base=BaseSettings(lock=str(file.parent / "base.lock"), mirror="http://mirror.example/debian"),
         secret_key_file="/etc/i2kit/key",
         source=str(file),
     )
+
+
+@pytest.mark.parametrize(("written", "meant"), [("amd64", "x86_64"), ("arm64", "aarch64"), ("x86_64", "x86_64")])
+def test_architectures_have_the_names_of_images_too(file: Path, written: str, meant: str) -> None:
+    file.write_text(f"architecture: {written}\n")
+    assert load_environment(file).architecture == meant
+
+
+def test_an_architecture_that_nobody_builds_for_is_refused(file: Path) -> None:
+    assert problems(file, "architecture: riscv64\n") == [("invalid-value", 1, "architecture")]
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "---\n", "{}", "provider: local\nbase: debian\n"])
