@@ -170,12 +170,15 @@ def providers(session: Session) -> ExitCode:
 
 
 def doctor(session: Session) -> ExitCode:
-    """Ask the environment's provider and builder what this machine lacks."""
+    """Ask the environment's provider, its builder and their image formats what this machine lacks."""
     registry = import_module("i2kit.registry").Registry()
     environment = session.environment
+    provider, builder = registry.provider(environment.provider), registry.builder(environment.builder)
+    formats = [name for name in provider.formats if name in builder.formats]
     problems: list[Problem] = [
-        *registry.provider(environment.provider).check(environment),
-        *registry.builder(environment.builder).check(),
+        *provider.check(environment),
+        *builder.check(),
+        *import_module("i2kit.images.packers").missing(formats),
     ]
     if session.arguments.output != "table":
         session.output.document(

@@ -14,7 +14,7 @@ from attrs import frozen
 from i2kit.errors import BuildError, MissingRequirement, Problem
 from i2kit.images import bootdisk, cdimages, programs, rootdisk, roottar, virtualdisks
 from i2kit.images.folders import ASIDE, ample
-from i2kit.images.formats import FORMATS, Firmware, firmware_for
+from i2kit.images.formats import FORMATS, Firmware, Root, firmware_for
 from i2kit.images.parts import Parts, join
 from i2kit.resources import Image
 
@@ -48,7 +48,7 @@ def require(image: Image) -> None:
     Raises `MissingRequirement` (``program-missing``) for programs that this machine lacks, `BuildError` (``format-impossible``) for a
     format that machines of the image's architecture cannot start.
     """
-    if problems := missing([image.format], disk=image.root == "disk"):
+    if problems := missing([image.format], (image.root,)):
         raise MissingRequirement(problems)
     if FORMATS[image.format].firmware and not firmware_for(image.format, image.architecture):
         raise BuildError.of(
@@ -58,9 +58,11 @@ def require(image: Image) -> None:
         )
 
 
-def missing(formats: Iterable[str], *, disk: bool) -> Sequence[Problem]:
-    """List what this machine lacks for making `formats`, and with `disk` for root disks."""
-    wanted = {program: None for name in formats if name in PACKERS for program in PACKERS[name].programs}
+def missing(formats: Iterable[str], roots: Iterable[Root] = ("memory", "disk")) -> Sequence[Problem]:
+    """List what this machine lacks for making `formats` with the root file systems in any of the places `roots` that they have."""
+    known = [name for name in formats if name in PACKERS]
+    wanted = {program: None for name in known for program in PACKERS[name].programs}
+    disk = "disk" in roots and any("disk" in FORMATS[name].roots for name in known)
     return (*programs.missing(wanted), *(rootdisk.missing() if disk else ()))
 
 

@@ -316,6 +316,7 @@ class FakeRegistry:
         return self
 
     builder = provider
+    formats = ("kernel+initrd", "kernel+squashfs")
 
     def check(self, *_environment: Any) -> tuple[Problem, ...]:
         return self.problems
@@ -333,6 +334,15 @@ def test_doctor_says_what_is_missing_and_what_helps(i2kit: Run, monkeypatch: pyt
     assert ended.code == ExitCode.FAILED
     assert ended.out.splitlines()[1] == "missing  there is no haproxy  apt-get install haproxy"
     assert json.loads(i2kit("doctor", "-o", "json").out)["problems"][0]["code"] == "missing-program"
+
+
+def test_doctor_names_what_the_providers_image_formats_need(i2kit: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import_module("i2kit.api")
+    monkeypatch.setattr("i2kit.registry.Registry", FakeRegistry)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    ended = i2kit("doctor")
+    assert ended.code == ExitCode.FAILED
+    assert ended.out.splitlines()[1:] == ["missing  mksquashfs is not installed  `sudo apt-get install squashfs-tools`"]
 
 
 def test_tables_do_not_wrap_or_cut_off_a_terminal(i2kit: Run, api: FakeApi) -> None:
