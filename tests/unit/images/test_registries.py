@@ -210,6 +210,10 @@ def test_of_an_index_the_image_for_this_kind_of_machine_is_taken(store: ImageSto
     image = resolved(target)
     assert image.digest == digests["amd64"]
     assert [entry.path for entry in store.entries(store.manifest(image.digest)) if entry.path] == ["for-amd64"]
+    # Another environment's VMs can be others, of the same name in the same store.
+    other = resolve(manifest(target), Environment(architecture="aarch64"), builder_version="1").images[target]
+    assert (other.digest, other.architecture) == (digests["arm64/v8"], "aarch64")
+    assert resolved(target) == image
 
 
 def test_an_index_without_this_kind_of_machine_says_what_it_has(store: ImageStore, registry: str, tmp_path: Path) -> None:
