@@ -20,6 +20,9 @@ _EFI_NAMES: Mapping[str, str] = {"x86_64": "BOOTX64.EFI", "aarch64": "BOOTAA64.E
 _SPARE = 256 << 10
 """Room for FAT's own tables, beside one byte in 64."""
 
+_LEAST = 9 << 20
+"""FAT16 has at least 4085 clusters, which mkfs.vfat makes of 2 KiB."""
+
 
 def write(target: Path, parts: Parts, firmware: Sequence[Firmware], *, scratch: Path, whole: int = 0) -> None:
     """Write a raw disk that `firmware` starts, sized to what is on it, or up to a multiple of `whole` bytes. Holes take no space.
@@ -54,7 +57,7 @@ def write_files(target: Path, parts: Parts, firmware: Sequence[Firmware], *, scr
     files = _files(parts, firmware, scratch)
     content = sum(-(-path.stat().st_size // holes.PAGE) * holes.PAGE for path in files.values())
     with target.open("wb") as stream:
-        stream.truncate(partitions.aligned(content + content // 64 + _SPARE))
+        stream.truncate(partitions.aligned(max(content + content // 64 + _SPARE, _LEAST)))
     hidden = str(partitions.ALIGNMENT // partitions.SECTOR)
     serial = parts.digest.removeprefix("sha256:")[:8]
     options = ("--invariant", "-F", "16", "-h", hidden, "-i", serial, "-n", LABEL)

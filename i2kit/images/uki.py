@@ -10,7 +10,7 @@ import struct
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from attrs import frozen
 
@@ -18,6 +18,7 @@ from i2kit.errors import BuildError
 
 _COFF = 20
 _SECTION = 40
+_SECTION_HEADER = "<8sIIIIIIHHI"
 _OPTIONAL_ALIGNMENTS = 32
 _OPTIONAL_IMAGE_SIZE = 56
 _READABLE_DATA = 0x40000040
@@ -32,16 +33,12 @@ class _Stub:
     coff: int
     section_alignment: int
     file_alignment: int
-    sections: int
+    sections: tuple[tuple[Any, ...], ...]
+    table_end: int
 
     @property
     def optional(self) -> int:
         return self.coff + _COFF
-
-    @property
-    def table(self) -> int:
-        (size,) = struct.unpack_from("<H", self.data, self.coff + 16)
-        return self.optional + int(size)
 
 
 def write(target: Path, stub: bytes, *, kernel: Path, initrd: Sequence[Path], cmdline: str) -> None:
@@ -71,28 +68,30 @@ def _parsed(stub: bytes) -> _Stub:
         coff = start + 4
         (sections,) = struct.unpack_from("<H", data, coff + 2)
         section_alignment, file_alignment = struct.unpack_from("<II", data, coff + _COFF + _OPTIONAL_ALIGNMENTS)
+        (optional_size,) = struct.unpack_from("<H", data, coff + 16)
+        table = coff + _COFF + optional_size
+        headers = tuple(struct.unpack_from(_SECTION_HEADER, data, table + number * _SECTION) for number in range(sections))
     except (struct.error, ValueError) as error:
         raise BuildError.of("base-damaged", f"the base's stub for UEFI cannot be used ({error})") from error
-    return _Stub(data, coff, section_alignment, file_alignment, sections)
+    return _Stub(data, coff, section_alignment, file_alignment, headers, table + sections * _SECTION)
 
 
 def _place(stub: _Stub, parts: Sequence[tuple[str, int]]) -> list[int]:
     """Write the section headers; return where in the file each part goes."""
-    table_end = stub.table + stub.sections * _SECTION
-    headers = [struct.unpack_from("<8sIIIIIIHHI", stub.data, stub.table + number * _SECTION) for number in range(stub.sections)]
-    if table_end + len(parts) * _SECTION > min(header[4] for header in headers if header[4]):
+    begin = min((header[4] for header in stub.sections if header[4]), default=0)
+    if stub.table_end + len(parts) * _SECTION > begin:
         raise BuildError.of("base-damaged", "the base's stub for UEFI has no room for sections")
-    address = max(header[2] + header[1] for header in headers)
+    address = max(header[2] + header[1] for header in stub.sections)
     offset = _up(len(stub.data), stub.file_alignment)
     offsets = []
     for number, (name, size) in enumerate(parts):
         address = _up(address, stub.section_alignment)
         raw = _up(size, stub.file_alignment)
-        header = struct.pack("<8sIIIIIIHHI", name.encode(), size, address, raw, offset, 0, 0, 0, 0, _READABLE_DATA)
-        stub.data[table_end + number * _SECTION : table_end + (number + 1) * _SECTION] = header
+        header = struct.pack(_SECTION_HEADER, name.encode(), size, address, raw, offset, 0, 0, 0, 0, _READABLE_DATA)
+        stub.data[stub.table_end + number * _SECTION : stub.table_end + (number + 1) * _SECTION] = header
         offsets.append(offset)
         address, offset = address + size, offset + raw
-    struct.pack_into("<H", stub.data, stub.coff + 2, stub.sections + len(parts))
+    struct.pack_into("<H", stub.data, stub.coff + 2, len(stub.sections) + len(parts))
     struct.pack_into("<I", stub.data, stub.optional + _OPTIONAL_IMAGE_SIZE, _up(address, stub.section_alignment))
     return offsets
 

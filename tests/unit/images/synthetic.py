@@ -4,6 +4,7 @@ A description (``images.yml``) maps a reference to `config` (the image configura
 ``zstd``, ``none``). A layer is a list of entries, each a mapping whose first key is the kind and whose value is the path::
 
     {dir: etc}  {file: bin/sh, mode: "4755", text: "..."}  {file: big, size: 100000}  {link: bin/ls, to: bin/sh}
+    {file: program, base64: ...}
     {symlink: lib64, to: usr/lib64}  {char: dev/null, device: [1, 3]}  {block: ...}  {fifo: ...}
     {tar: kernel.tar, entries: [...]}   # a file that is itself a tar, as LinuxKit's kernel images have it
 
@@ -13,6 +14,7 @@ they stand, so that ``./etc`` and whiteouts can be tried.
 
 from __future__ import annotations
 
+import base64
 import gzip
 import hashlib
 import io
@@ -80,7 +82,7 @@ def _content(kind: str, entry: Mapping[str, Any]) -> bytes:
         seed = entry["file"].encode()
         blocks = (hashlib.sha256(seed + str(number).encode()).digest() for number in range(entry["size"] // 32 + 1))
         return b"".join(blocks)[: entry["size"]]
-    return str(entry.get("text", "")).encode()
+    return base64.b64decode(entry["base64"]) if "base64" in entry else str(entry.get("text", "")).encode()
 
 
 def _digest(data: bytes) -> str:
