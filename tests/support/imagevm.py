@@ -7,8 +7,10 @@ import json
 import socket
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from i2kit_local.folders import Folders
 from i2kit_local.kernels import vmlinux
@@ -17,38 +19,15 @@ from i2kit_local.machine import Machine, accelerator
 PORT = 8080
 
 
-class ImageVm:
-    """A VM from power-on to the end of the `with` block; `folder` has the image's files, `root` may be another disk than its own."""
+class RunningVm:
+    """A VM from power-on to the end of the `with` block."""
 
-    def __init__(self, folder: Path, scratch: Path, memory_mib: int, *, root: Path | None = None) -> None:
-        scratch.mkdir(parents=True, exist_ok=True)
-        (scratch / "boot.json").write_text(json.dumps({"schema": 1, "instance": "vm-0", "fields": {}, "secrets": {}}))
-        kernel = vmlinux((folder / "kernel").read_bytes())
-        assert kernel is not None
-        (scratch / "vmlinux").write_bytes(kernel)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
-        machine = Machine(
-            name="vm",
-            kernel=scratch / "vmlinux",
-            initrd=folder / "initrd",
-            cmdline=(folder / "cmdline").read_text(),
-            boot=scratch / "boot.json",
-            control=scratch / "qmp",
-            memory_mib=memory_mib,
-            cpus=1,
-            mac="02:00:00:00:00:02",
-            root=root or folder / "root",
-        )
-        self._command = [
-            *machine.command(accelerator(Folders(state=scratch, runtime=scratch), folder / "kernel", "tcg")),
-            *("-chardev", "null,id=keeper"),
-            *("-netdev", f"user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{self.port}-:{PORT}"),
-        ]
-        self._console = scratch / "console"
+    def __init__(self, command: Sequence[str], console: Path, port: int) -> None:
+        self._command = command
+        self._console = console
+        self.port = port
 
-    def __enter__(self) -> ImageVm:
+    def __enter__(self) -> Self:
         """Switch it on."""
         with self._console.open("wb") as console:
             self._qemu = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, stdout=console, stderr=subprocess.STDOUT)
@@ -97,3 +76,47 @@ class ImageVm:
         events = [json.loads(line.removeprefix("i2kit ")) for line in self.console().splitlines() if line.startswith("i2kit {")]
         (reason,) = [str(event["reason"]) for event in events if event["event"] == "fatal"]
         return reason
+
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nobody uses."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def boot_configuration(scratch: Path) -> Path:
+    """Write what every VM of a Pod is told, and return where."""
+    path = scratch / "boot.json"
+    path.write_text(json.dumps({"schema": 1, "instance": "vm-0", "fields": {}, "secrets": {}}))
+    return path
+
+
+class ImageVm(RunningVm):
+    """A VM that QEMU loads a kernel for; `folder` has the image's files, `root` may be another disk than its own."""
+
+    def __init__(self, folder: Path, scratch: Path, memory_mib: int, *, root: Path | None = None) -> None:
+        scratch.mkdir(parents=True, exist_ok=True)
+        kernel = vmlinux((folder / "kernel").read_bytes())
+        assert kernel is not None
+        (scratch / "vmlinux").write_bytes(kernel)
+        port = free_port()
+        machine = Machine(
+            name="vm",
+            kernel=scratch / "vmlinux",
+            initrd=folder / "initrd",
+            cmdline=(folder / "cmdline").read_text(),
+            boot=boot_configuration(scratch),
+            control=scratch / "qmp",
+            memory_mib=memory_mib,
+            cpus=1,
+            mac="02:00:00:00:00:02",
+            root=root or folder / "root",
+        )
+        command = [
+            *machine.command(accelerator(Folders(state=scratch, runtime=scratch), folder / "kernel", "tcg")),
+            *("-chardev", "null,id=keeper"),
+            *("-netdev", f"user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{port}-:{PORT}"),
+        ]
+        super().__init__(command, scratch / "console", port)
