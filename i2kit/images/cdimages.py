@@ -31,8 +31,6 @@ def write(target: Path, parts: Parts, firmware: Sequence[Firmware], *, scratch: 
         _bios(tree, parts)
     else:
         bootdisk.write_files(tree / "efi.img", parts, firmware, scratch=scratch)
-    for path in (tree, *tree.rglob("*")):
-        path.chmod(0o755 if path.is_dir() else 0o644)
     date = time.strftime("%Y%m%d%H%M%S00", time.gmtime(BUILD_TIME))
     fixed = ("-V", bootdisk.LABEL, f"--modification-date={date}", "--set_all_file_dates", date, "-rational-rock")
     run("xorriso", "-as", "mkisofs", "-quiet", "-o", str(target), *fixed, *_STARTED[one], str(tree), folder=scratch)
@@ -41,8 +39,7 @@ def write(target: Path, parts: Parts, firmware: Sequence[Firmware], *, scratch: 
 def _bios(tree: Path, parts: Parts) -> None:
     folder = tree / "isolinux"
     folder.mkdir()
-    # isolinux is changed in place: it is told where on the CD it lies.
-    (folder / "isolinux.bin").write_bytes(parts.loader[loaders.ISOLINUX].read_bytes())
+    os.link(parts.loader[loaders.ISOLINUX], folder / "isolinux.bin")
     os.link(parts.loader[loaders.ISOLINUX_CORE], folder / "ldlinux.c32")
     (folder / "isolinux.cfg").write_text(bootdisk.syslinux(parts.cmdline))
     os.link(parts.kernel, tree / "kernel")

@@ -106,6 +106,8 @@ def sections(program: Path, folder: Path) -> dict[str, bytes]:
         if len(words) == 7 and words[1].startswith("."):
             size, offset = int(words[2], 16), int(words[5], 16)
             found[words[1]] = program.read_bytes()[offset : offset + size]
+            # Firmware loads sections where memory can be protected page by page.
+            assert int(words[3], 16) % 4096 == 0
     return found
 
 
@@ -178,8 +180,9 @@ def test_a_root_disk_lies_in_a_partition_of_its_own(name: str, with_root: Parts,
 
 def test_disks_of_other_images_have_other_ids(parts: Parts, tmp_path: Path) -> None:
     def ids(digest: str, name: str) -> list[str]:
-        found = table(pack(name, evolve(parts, digest=digest), tmp_path / f"{name}{digest[7]}"))
-        return [found["id"], *(one["uuid"] for one in found["partitions"] if "uuid" in one)]
+        disk = pack(name, evolve(parts, digest=digest), tmp_path / f"{name}{digest[7]}")
+        found = table(disk)
+        return [found["id"], partition(disk, 0)[39:43].hex(), *(one["uuid"] for one in found["partitions"] if "uuid" in one)]
 
     for name in ("raw-bios", "raw-efi"):
         ours, theirs = ids("sha256:" + "1" * 64, name), ids("sha256:" + "2" * 64, name)
@@ -265,7 +268,7 @@ def test_a_cd_for_bios_starts_isolinux(parts: Parts, tmp_path: Path) -> None:
     assert files["kernel"] == parts.kernel.read_bytes()
     assert files["initrd"] == b"".join(path.read_bytes() for path in parts.initrd)
     assert f"APPEND {parts.cmdline}\n" in files["isolinux/isolinux.cfg"].decode()
-    # It is told where it lies; the base's own file stays what it was.
+    # It is told where it lies on the CD; the base's own file stays what it was.
     assert files["isolinux/isolinux.bin"] != bootloaders.FILES["isolinux.bin"]
     assert parts.loader["isolinux.bin"].read_bytes() == bootloaders.FILES["isolinux.bin"]
 
