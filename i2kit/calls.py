@@ -143,6 +143,53 @@ class _Building:
         self.context.check()
 
 
+class Retries:
+    """Makes what fails with `TransientError` again, as `limits` say; waits go by `clock`, and `dice` decide how long they are. Thread-safe.
+
+    For whoever calls something over a network; a driver that makes many requests for one change keeps each from failing the whole.
+    """
+
+    def __init__(self, limits: CallLimits, *, clock: Clock | None = None, dice: Random | None = None) -> None:
+        self._limits = limits
+        self._clock = clock or SystemClock()
+        self._dice = dice or Random()  # noqa: S311 - jitter
+        self._closed = threading.Event()
+
+    def call(self, about: str, work: Callable[[], T], *, context: Context | None = None) -> T:
+        """Return what `work` does once it succeeds; raise what it raises for good, or when it was tried often enough.
+
+        Between tries `context` may stop the run. What lasts is raised as `TransientError` with the number of tries in its message.
+        """
+        for attempt in range(1, self._limits.attempts + 1):
+            try:
+                return work()
+            except TransientError as error:
+                if attempt == self._limits.attempts or (error.retry_after or 0.0) > LONGEST_WAIT_SECONDS:
+                    raise _lasting(error, attempt) from error
+                seconds = delay(self._limits, attempt, error.retry_after, self._dice)
+                code = error.problems[0].code if error.problems else ""
+                logger("i2kit.calls").info("call-failed", call=about, attempt=attempt, code=code, again_in=round(seconds, 3))
+                if context:
+                    context.progress(f"{'; '.join(one.message for one in error.problems)}; again in {seconds:.1f} s")
+                self._wait(seconds, context, error)
+        raise AssertionError("there is at least one attempt")
+
+    def close(self) -> None:
+        """Let calls that wait to be made again fail with what they failed with."""
+        self._closed.set()
+
+    def _wait(self, seconds: float, context: Context | None, error: TransientError) -> None:
+        """Let the time pass; raise what `context` does when the run is to stop, and `error` when this was closed."""
+        left = seconds
+        while left > 0:
+            if self._closed.is_set():
+                raise error
+            if context:
+                context.check()
+            self._clock.sleep(min(left, _SLICE_SECONDS))
+            left -= _SLICE_SECONDS
+
+
 class Calls:
     """A driver that calls another one within `limits`; waits go by `clock`, and `dice` decide how long they are. Thread-safe.
 
@@ -153,10 +200,9 @@ class Calls:
     def __init__(self, driver: Driver, limits: CallLimits, *, clock: Clock | None = None, dice: Random | None = None) -> None:
         self._driver = driver
         self._limits = limits
-        self._clock = clock or SystemClock()
-        self._dice = dice or Random()  # noqa: S311 - jitter
-        self._closed = threading.Event()
-        self._bucket = Bucket(limits.calls_per_second, limits.burst, self._clock) if limits.calls_per_second else None
+        clock = clock or SystemClock()
+        self._retries = Retries(limits, clock=clock, dice=dice)
+        self._bucket = Bucket(limits.calls_per_second, limits.burst, clock) if limits.calls_per_second else None
         # A run whose records wait would lose its lease. So what may take for ever leaves one place to what is given up in time, and where
         # several wait for that one, records come first: the longest that they wait is until one look is given up.
         places, endless = _Places(limits.concurrency), _Places(max(1, limits.concurrency - 1))
@@ -235,40 +281,21 @@ class Calls:
 
     def close(self) -> None:
         """See `Driver.close`; calls that wait to be made again are not."""
-        self._closed.set()
+        self._retries.close()
         self._driver.close()
 
     def _call(
         self, about: str, work: Callable[[], T], *, slot: AbstractContextManager[None] | None = None, context: Context | None = None
     ) -> T:
         """Make a call until it succeeds, fails for good, or was tried often enough; each try has its slot, no wait has one."""
-        for attempt in range(1, self._limits.attempts + 1):
-            try:
-                with slot or self._slot:
-                    if self._bucket:
-                        self._bucket.take()
-                    return work()
-            except TransientError as error:
-                if attempt == self._limits.attempts or (error.retry_after or 0.0) > LONGEST_WAIT_SECONDS:
-                    raise _lasting(error, attempt) from error
-                seconds = delay(self._limits, attempt, error.retry_after, self._dice)
-                code = error.problems[0].code if error.problems else ""
-                logger("i2kit.calls").info("call-failed", call=about, attempt=attempt, code=code, again_in=round(seconds, 3))
-                if context:
-                    context.progress(f"{'; '.join(one.message for one in error.problems)}; again in {seconds:.1f} s")
-                self._wait(seconds, context, error)
-        raise AssertionError("there is at least one attempt")
 
-    def _wait(self, seconds: float, context: Context | None, error: TransientError) -> None:
-        """Let the time pass; raise what `context` does when the run is to stop, and `error` when the driver was closed."""
-        left = seconds
-        while left > 0:
-            if self._closed.is_set():
-                raise error
-            if context:
-                context.check()
-            self._clock.sleep(min(left, _SLICE_SECONDS))
-            left -= _SLICE_SECONDS
+        def one_try() -> T:
+            with slot or self._slot:
+                if self._bucket:
+                    self._bucket.take()
+                return work()
+
+        return self._retries.call(about, one_try, context=context)
 
     def _in_time(self, about: str, work: Callable[[], T]) -> T:
         """Return the answer to a call, or abandon it: it may go on in its thread, but nobody waits, and its slot is free."""

@@ -154,7 +154,9 @@ class Provider:
     `formats` are the image formats it boots, the best first; `platform` is what its VMs are to the guest (`i2kit.images.platforms`: which
     kernel modules it needs, where its boot configuration lies). `connect` makes a driver for an environment; `check` lists what is missing
     on this machine or in the environment's settings, each with the command or change that helps, and touches nothing. `settings`
-    describes the keys that ``provider:`` in environment.yml may have: name -> one sentence. `calls` says how often and how many at once
+    describes the keys that ``provider:`` in environment.yml may have: name -> one sentence; `annotations` those that objects may have
+    under ``<name>.i2kit.dev/``, by the kind of resource (``InstanceGroup``: a Deployment's, ``Balancer``: a Service's), which come as its
+    `options`. `calls` says how often and how many at once
     its drivers may be called. `lag_seconds` is how much older than the truth the answers of `observe` and `health` may be: a run that
     follows another one waits that long before it looks.
     """
@@ -168,6 +170,7 @@ class Provider:
     connect: Callable[[Environment], Driver]
     check: Callable[[Environment], Sequence[Problem]]
     settings: Mapping[str, str] = field(factory=dict)
+    annotations: Mapping[str, Mapping[str, str]] = field(factory=dict)
     calls: CallLimits = CallLimits()
     platform: str = "local"
     lag_seconds: float = field(default=0.0, validator=ge(0.0))

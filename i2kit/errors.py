@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import IntEnum
+from typing import Self
 
 from attrs import field, frozen
 from attrs.validators import instance_of, optional
@@ -70,7 +71,7 @@ class I2kitError(Exception):
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
     @classmethod
-    def of(cls, code: str, message: str, *, where: Where | None = None, expected: str = "", hint: str = "") -> I2kitError:
+    def of(cls, code: str, message: str, *, where: Where | None = None, expected: str = "", hint: str = "") -> Self:
         """Make an error of a single problem."""
         return cls(Problem(code=code, message=message, where=where, expected=expected, hint=hint))
 

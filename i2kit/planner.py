@@ -83,6 +83,16 @@ class Target:
         limit = self.limits.name_lengths.get(kind, 63) - (MEMBER_SUFFIX if kind == "InstanceGroup" else 0)
         return names.resource_name(readable, self.environment.name, self.application, kind, *identity, limit=limit)
 
+    @property
+    def options_prefix(self) -> str:
+        """What the provider's own annotations begin with."""
+        return f"{self.provider.name}.i2kit.dev/"
+
+    def options(self, annotations: Mapping[str, str]) -> dict[str, str]:
+        """Return an object's annotations that are the provider's own, without their prefix."""
+        prefix = self.options_prefix
+        return {name.removeprefix(prefix): value for name, value in annotations.items() if name.startswith(prefix)}
+
     @functools.cached_property
     def network(self) -> Network:
         """The environment's network, which all its applications share."""
@@ -173,7 +183,7 @@ def empty(target: Target) -> Plan:
 
 def problems_of(workloads: Workloads, images: Mapping[str, LockedImage], target: Target) -> list[Problem]:
     """Return what the provider cannot do and what does not fit, as far as `images` tell; those that are missing count as empty."""
-    return [*_refused(workloads, target), *_oversized(workloads, images, target)]
+    return [*_refused(workloads, target), *_unknown_options(workloads, target), *_oversized(workloads, images, target)]
 
 
 def _refused(workloads: Workloads, target: Target) -> Iterable[Problem]:
@@ -196,6 +206,22 @@ def _refused(workloads: Workloads, target: Target) -> Iterable[Problem]:
                 message=f"{who} needs {capability.value}, which provider {target.provider.name} does not offer ({level.support.value})",
                 where=where,
                 hint=level.reason,
+            )
+
+
+def _unknown_options(workloads: Workloads, target: Target) -> Iterable[Problem]:
+    """Name the annotations under the provider's own prefix that it does not know."""
+    prefix, known = target.options_prefix, target.provider.annotations
+    objects: tuple[Workload | Service, ...] = (*workloads.workloads, *workloads.services)
+    for one in objects:
+        names_known = known.get("InstanceGroup" if isinstance(one, Workload) else "Balancer", {})
+        for name in sorted(target.options(one.annotations).keys() - names_known.keys()):
+            what = "Deployment" if isinstance(one, Workload) else "Service"
+            yield Problem(
+                code="unknown-annotation",
+                message=f"{what} {one.name} has the annotation {prefix}{name}, which provider {target.provider.name} does not know",
+                where=one.where,
+                expected=" or ".join(f"{prefix}{other}" for other in sorted(names_known)) or f"no annotation under {prefix} at a {what}",
             )
 
 
@@ -371,6 +397,7 @@ def _group(workload: Workload, image: Image, locked: Locked, target: Target, sec
         drain_seconds=DRAIN_SECONDS,
         min_ready_seconds=workload.min_ready_seconds,
         progress_deadline_seconds=workload.progress_deadline_seconds,
+        options=target.options(workload.annotations),
     )
 
 
@@ -404,6 +431,7 @@ def _balancer(service: Service, groups: Mapping[tuple[str, str], InstanceGroup],
             BalancerPort(port=port.port, target_port=port.target_port, name=port.name, protocol=port.protocol) for port in service.ports
         ),
         backends=tuple(Backend(group=groups[service.namespace, workload].name) for workload in service.workloads),
+        options=target.options(service.annotations),
     )
 
 

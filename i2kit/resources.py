@@ -111,7 +111,8 @@ class InstanceGroup:
     `cpu_millis` is in thousandths of a core, `memory_mib` the VM's whole memory, the `*_seconds` as in Kubernetes (`drain_seconds`:
     how long a member that is to stop still serves after ``/readyz`` failed). `form` is `replicas` (interchangeable members) or `ordinals`.
     With `scaling` the provider moves the size between bounds. `restarts` counts how often the workload was replaced without a change.
-    Members that are not ready are the first to leave a group that shrinks.
+    `options` are what the provider alone knows, by the names of its annotations. Members that are not ready are the first to leave a
+    group that shrinks.
     """
 
     name: str
@@ -131,6 +132,7 @@ class InstanceGroup:
     progress_deadline_seconds: int = 600
     scaling: Scaling | None = None
     restarts: int = 0
+    options: dict[str, str] = field(factory=dict)
     kind: Literal["InstanceGroup"] = "InstanceGroup"
 
     @property
@@ -166,7 +168,10 @@ class Backend:
 
 @frozen(kw_only=True)
 class Balancer:
-    """A load balancer in front of groups; it checks `health_path` on `health_port` of every member, and nothing else."""
+    """A load balancer in front of groups; it checks `health_path` on `health_port` of every member, and nothing else.
+
+    `options` are what the provider alone knows, by the names of its annotations.
+    """
 
     name: str
     mark: Mark
@@ -177,6 +182,7 @@ class Balancer:
     backends: tuple[Backend, ...]
     health_port: int = HEALTH_PORT
     health_path: str = "/readyz"
+    options: dict[str, str] = field(factory=dict)
     kind: Literal["Balancer"] = "Balancer"
 
     @property

@@ -194,6 +194,22 @@ def test_what_the_provider_cannot_do_is_refused_with_its_reason() -> None:
         plan(workloads(services=(udp,)), locked(), target(BALANCER_UDP=level))
 
 
+def test_a_providers_own_annotations_become_options_and_no_other_revision() -> None:
+    known = evolve(target(), provider=evolve(target().provider, annotations={"InstanceGroup": {"size": "a"}, "Balancer": {"tls": "b"}}))
+    given = {"sample.i2kit.dev/size": "large", "other.i2kit.dev/size": "x", "free": "y"}
+    plain, annotated = (
+        plan(workloads(workload(annotations=one), services=(service(annotations={"sample.i2kit.dev/tls": "c"}),)), locked(), known)
+        for one in ({}, given)
+    )
+    assert the(annotated, InstanceGroup).options == {"size": "large"}
+    assert the(annotated, Balancer).options == {"tls": "c"}
+    assert the(annotated, InstanceGroup).name == the(plain, InstanceGroup).name
+    with pytest.raises(InvalidInput) as error:
+        plan(workloads(workload(annotations=given), services=(service(annotations=given),)), locked(), target())
+    assert [one.code for one in error.value.problems] == ["unknown-annotation"] * 2
+    assert "hello.yaml" in str(error.value)
+
+
 def test_names_keep_to_the_providers_limits() -> None:
     limits = Limits(max_memory_mib=4096, max_cpu_millis=4000, name_lengths={"InstanceGroup": 32, "Balancer": 32})
     long = workload("a-name-that-is-as-long-as-kubernetes-lets-it-be-in-a-manifest-x")

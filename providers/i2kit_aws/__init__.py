@@ -1,0 +1,1 @@
+"""The provider for Amazon Web Services; what users need of it is registered by `plugin`."""
