@@ -20,6 +20,8 @@ pytestmark = pytest.mark.e2e
 PAGES = ("updates", "strategies")
 _BLOCK = re.compile(r"```console\n(.*?)```", re.DOTALL)
 _VARIES = (
+    # First, since it is no number of seconds.
+    (r"127\.0\.0\.1:\d+", "HERE"),
     (r"\b[0-9a-f]{6}-[0-9a-f]{8}\b", "REVISION-NAME"),
     (r"\b[0-9a-f]{10}\b", "REVISION"),
     (r"\b[0-9a-f]{8}\b", "NAME"),
@@ -28,7 +30,6 @@ _VARIES = (
     (r"\b\d+\.\d\b", "SECONDS"),
     (r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d)?Z?", "TIME"),
     (r"10\.88\.\d+\.\d+", "ADDRESS"),
-    (r"127\.0\.0\.1:\d+", "HERE"),
     (r"process \d+ on \S+", "WHO"),
     (r"-{2,}", "--"),
     (r" +", " "),
@@ -112,5 +113,7 @@ def test_the_page_says_what_the_commands_say(machine: Machine, page: str) -> Non
 
 def test_the_comparison_tells_outputs_apart() -> None:
     assert says("a 1.2 s\nb\nc\n", "a 3.4 s\n...\nc\n")
+    assert says("http://127.0.0.1:40909\n", "http://127.0.0.1:8080\n")
+    assert not says("http://127.0.0.2:8080\n", "http://127.0.0.1:8080\n")
     assert not says("a\nb\n", "a\nc\n")
     assert not says("load-0123ab-0123abcd: 2\n", "load-4567cd-4567abcd: 3\n")
