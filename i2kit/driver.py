@@ -154,7 +154,8 @@ class Provider:
     `formats` are the image formats it boots, the best first; `platform` is what its VMs are to the guest (`i2kit.images.platforms`: which
     kernel modules it needs, where its boot configuration lies). `connect` makes a driver for an environment; `check` lists what is missing
     on this machine or in the environment's settings, each with the command or change that helps, and touches nothing. `settings`
-    describes the keys that ``provider:`` in environment.yml may have: name -> one sentence; `annotations` those that objects may have
+    describes the keys that ``provider:`` in environment.yml may have: name -> one sentence; `network` those of ``network:``, which takes no
+    others; `annotations` those that objects may have
     under ``<name>.i2kit.dev/``, by the kind of resource (``InstanceGroup``: a Deployment's, ``Balancer``: a Service's), which come as its
     `options`. `calls` says how often and how many at once
     its drivers may be called. `lag_seconds` is how much older than the truth the answers of `observe` and `health` may be: a run that
@@ -170,10 +171,26 @@ class Provider:
     connect: Callable[[Environment], Driver]
     check: Callable[[Environment], Sequence[Problem]]
     settings: Mapping[str, str] = field(factory=dict)
+    network: Mapping[str, str] = field(factory=dict)
     annotations: Mapping[str, Mapping[str, str]] = field(factory=dict)
     calls: CallLimits = CallLimits()
     platform: str = "local"
     lag_seconds: float = field(default=0.0, validator=ge(0.0))
+
+    def problems(self, environment: Environment) -> Sequence[Problem]:
+        """Return what `check` lists, and the keys of the environment's ``network:`` that the provider does not know."""
+        return [*self._unknown_network(environment), *self.check(environment)]
+
+    def _unknown_network(self, environment: Environment) -> Iterator[Problem]:
+        unknown = sorted(environment.network.keys() - self.network.keys())
+        if unknown and not self.network:
+            expected = "no such keys: it makes every environment's network by itself"
+            yield environment.wrong("network", f"has {', '.join(unknown)}, and provider {self.name} takes nothing", expected=expected)
+            return
+        for name in unknown:
+            yield environment.wrong(
+                f"network.{name}", f"is nothing that provider {self.name} knows", expected=f"one of {', '.join(sorted(self.network))}"
+            )
 
     def level(self, capability: Capability) -> Level:
         """Return how well the provider supports `capability`; what it does not mention is unsupported."""

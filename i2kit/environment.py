@@ -31,7 +31,8 @@ class BaseSettings:
 class Environment:
     """Where applications are deployed.
 
-    `provider` is the name of a registered provider, `settings` what the environment gives it besides (`region` and the like).
+    `provider` is the name of a registered provider, `settings` what the environment gives it besides (`region` and the like), `network`
+    what it is told about the environment's network; the provider knows what may be in them.
     `architecture` is that of the VMs. `secret_key_file` holds the key of the digests by which Secrets are versioned.
     """
 
@@ -40,11 +41,21 @@ class Environment:
     settings: dict[str, Any] = field(factory=dict)
     application: str | None = None
     dns_zone: str = "i2kit.internal"
+    network: dict[str, Any] = field(factory=dict)
     builder: str = "assembler"
     architecture: Architecture = "x86_64"
     base: BaseSettings = BaseSettings()
     secret_key_file: str | None = None
     source: str | None = None
+
+    def wrong(self, path: str, message: str, *, expected: str = "", hint: str = "") -> Problem:
+        """Return a problem of what the environment says at `path`, such as ``provider.region``: for `Provider.check`.
+
+        >>> print(Environment(source="environment.yml").wrong("provider.region", "is 'moon'", expected="a region"))
+        environment.yml provider.region: is 'moon'; expected a region [setting]
+        """
+        where = Where(file=self.source, path=path) if self.source else None
+        return Problem(code="setting", message=message if where else f"{path} {message}", where=where, expected=expected, hint=hint)
 
 
 def load_environment(path: str | Path | None = None) -> Environment:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from importlib.metadata import EntryPoint, entry_points
 
 import pluggy
-from attrs import frozen
+from attrs import field, frozen
 
 from i2kit import hookspecs
 from i2kit.driver import DRIVER_API, Artefact, Provider
@@ -24,7 +24,8 @@ HOOKS_GROUP = "i2kit.plugins"
 class ProviderInfo:
     """An installed provider: the name users select, where it comes from, and why it cannot be used if it cannot.
 
-    `capabilities` maps what a plan may ask for to how well it is supported.
+    `capabilities` maps what a plan may ask for to how well it is supported; `settings` and `network` are the keys of ``provider:`` and
+    ``network:`` in environment.yml, with a sentence each.
     """
 
     name: str
@@ -33,6 +34,8 @@ class ProviderInfo:
     error: str = ""
     capabilities: dict[str, str]
     formats: tuple[str, ...] = ()
+    settings: dict[str, str] = field(factory=dict)
+    network: dict[str, str] = field(factory=dict)
 
 
 class Registry:
@@ -131,6 +134,8 @@ class Registry:
                 for capability, level in provider.capabilities.items()
             },
             formats=provider.formats,
+            settings=dict(provider.settings),
+            network=dict(provider.network),
         )
 
     def builders(self) -> dict[str, Builder]:

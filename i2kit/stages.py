@@ -184,7 +184,7 @@ def connect(environment: Environment) -> Driver:
     Raises `MissingRequirement` for what this machine lacks.
     """
     provider = Registry().provider(environment.provider)
-    problems = provider.check(environment)
+    problems = provider.problems(environment)
     if problems:
         raise MissingRequirement(problems)
     return limited(provider, provider.connect(environment), SystemClock())

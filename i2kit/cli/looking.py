@@ -176,7 +176,7 @@ def doctor(session: Session) -> ExitCode:
     provider, builder = registry.provider(environment.provider), registry.builder(environment.builder)
     formats = [name for name in provider.formats if name in builder.formats]
     problems: list[Problem] = [
-        *provider.check(environment),
+        *provider.problems(environment),
         *builder.check(),
         *import_module("i2kit.images.packers").missing(formats),
     ]

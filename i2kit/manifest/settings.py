@@ -14,7 +14,7 @@ from i2kit.manifest.anyvalue import AnyValue
 from i2kit.manifest.documents import documents
 from i2kit.manifest.fieldtypes import Choice, FieldType, Text
 from i2kit.manifest.page import INVALID, Page, TooLarge
-from i2kit.manifest.table import Struct, Tree, refused, supported
+from i2kit.manifest.table import Struct, Tree, supported
 
 _WORD = Text("string", syntax.not_empty)
 _LATER = "not yet supported"
@@ -58,6 +58,17 @@ class _ProviderMapping:
         return page.problem(code, message, line, f"{path}.type", expected="the name of a provider", hint="`i2kit providers` lists them")
 
 
+class _FreeMapping:
+    """What only the provider knows."""
+
+    name = "mapping"
+    _any = AnyValue()
+
+    def __call__(self, node: Node, path: str, page: Page) -> Any:
+        """Return the mapping."""
+        return self._any(node, path, page) if node.__class__ is MappingNode else page.wrong_type(node, path, "a mapping")
+
+
 _BASE_NAME = Choice("debian", refused={"linuxkit": _LATER})
 _BASE = Struct(
     "base",
@@ -99,7 +110,11 @@ ENVIRONMENT = Struct(
                 ),
             ),
         ),
-        refused("network", f"{_LATER}: every environment has a network of its own"),
+        supported(
+            "network",
+            _FreeMapping(),
+            "what the provider is told about the network; absent, it is the environment's own, as the provider makes it",
+        ),
     ),
 )
 
@@ -127,9 +142,10 @@ def read_environment(path: Path, text: str) -> Environment:
 def _environment(path: Path, tree: Tree) -> Environment:
     provider: dict[str, Any] = dict(tree.get("provider") or {"type": "local"})
     base: dict[str, Any] = tree.get("base") or {}
-    given = {
+    given: dict[str, Any] = {
         "name": tree.get("name"),
         "application": tree.get("application"),
+        "network": tree.get("network"),
         "dns_zone": tree.sub("dns").get("zone"),
         "builder": tree.get("builder"),
         "secret_key_file": _beside(path, tree.sub("secrets").get("keyFile")),

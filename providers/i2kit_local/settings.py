@@ -42,24 +42,20 @@ def check(environment: Environment) -> Sequence[Problem]:
 def _wrong(environment: Environment) -> list[Problem]:
     problems = []
     if environment.architecture != "x86_64":
-        problems.append(
-            Problem(
-                code="setting",
-                message=f"architecture is {environment.architecture}, and the local region runs VMs for x86_64",
-                expected="x86_64",
-                hint="`i2kit build` makes images for aarch64 all the same",
-            )
+        message, hint = (
+            f"is {environment.architecture}, and the local region runs VMs for x86_64",
+            "`i2kit build` makes images for aarch64 all the same",
         )
+        problems.append(environment.wrong("architecture", message, expected="x86_64", hint=hint))
     publish = environment.settings.get("publish", "127.0.0.1")
     try:
         if not isinstance(publish, str) or ipaddress.ip_address(publish).version != 4:
             raise ValueError
     except ValueError:
-        problems.append(Problem(code="setting", message=f"provider.publish is {publish!r}", expected="an IPv4 address of this machine"))
+        problems.append(environment.wrong("provider.publish", f"is {publish!r}", expected="an IPv4 address of this machine"))
     accelerator = environment.settings.get("accelerator", "auto")
     if accelerator not in get_args(Accelerator):
-        expected = "auto, kvm or tcg"
-        problems.append(Problem(code="setting", message=f"provider.accelerator is {accelerator!r}", expected=expected))
+        problems.append(environment.wrong("provider.accelerator", f"is {accelerator!r}", expected="auto, kvm or tcg"))
     return problems
 
 

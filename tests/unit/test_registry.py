@@ -11,6 +11,7 @@ from attrs import evolve
 from sample import provider
 
 from i2kit import registry
+from i2kit.environment import Environment
 from i2kit.errors import InvalidInput
 from i2kit.hookspecs import hookimpl
 from i2kit.registry import Registry
@@ -81,3 +82,32 @@ def test_the_builders_of_i2kit_are_registered() -> None:
 def test_a_wrong_builder_lists_the_choices() -> None:
     with pytest.raises(InvalidInput, match="one of assembler, linuxkit"):
         Registry().builder("docker")
+
+
+def test_keys_of_the_network_that_a_provider_does_not_know_are_refused_before_it_is_asked() -> None:
+    environment = Environment(network={"private": True, "moat": 3}, source="environment.yml")
+    deaf = evolve(provider(), check=lambda _environment: ())
+    told = deaf.problems(environment)
+    assert [str(one) for one in told] == [
+        "environment.yml network: has moat, private, and provider sample takes nothing; "
+        "expected no such keys: it makes every environment's network by itself [setting]"
+    ]
+    picky = evolve(deaf, network={"private": "whether it is"}, check=lambda one: [one.wrong("network.private", "is True")])
+    assert [(one.where.path, one.message) for one in picky.problems(environment) if one.where] == [
+        ("network.moat", "is nothing that provider sample knows"),
+        ("network.private", "is True"),
+    ]
+    assert deaf.problems(Environment()) == []
+
+
+def test_providers_are_listed_with_the_keys_that_environments_may_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    moon = ModuleType("plugin")
+
+    @hookimpl
+    def i2kit_register_providers() -> list[object]:
+        return [evolve(provider(), name="moon", settings={"crater": "where"}, network={"moat": "how deep"})]
+
+    moon.i2kit_register_providers = i2kit_register_providers  # type: ignore[attr-defined]
+    install(monkeypatch, moon=moon)
+    (info,) = Registry().providers()
+    assert (info.settings, info.network) == ({"crater": "where"}, {"moat": "how deep"})

@@ -310,7 +310,7 @@ def test_providers_lists_broken_ones_with_their_error(i2kit: Run, api: FakeApi) 
 
 
 class FakeRegistry:
-    problems: tuple[Problem, ...] = ()
+    found: tuple[Problem, ...] = ()
 
     def provider(self, _name: str) -> Any:
         return self
@@ -318,8 +318,11 @@ class FakeRegistry:
     builder = provider
     formats = ("kernel+initrd", "kernel+squashfs")
 
-    def check(self, *_environment: Any) -> tuple[Problem, ...]:
-        return self.problems
+    def check(self) -> tuple[Problem, ...]:
+        return self.found
+
+    def problems(self, _environment: Any) -> tuple[Problem, ...]:
+        return self.found
 
 
 def test_doctor_says_what_is_missing_and_what_helps(i2kit: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -329,7 +332,7 @@ def test_doctor_says_what_is_missing_and_what_helps(i2kit: Run, monkeypatch: pyt
     ended = i2kit("doctor")
     assert (ended.code, ended.out) == (0, "nothing is missing for provider local and builder assembler of environment local\n")
     problem = Problem(code="missing-program", message="there is no haproxy", hint="apt-get install haproxy")
-    monkeypatch.setattr(FakeRegistry, "problems", (problem,))
+    monkeypatch.setattr(FakeRegistry, "found", (problem,))
     ended = i2kit("doctor")
     assert ended.code == ExitCode.FAILED
     assert ended.out.splitlines()[1] == "missing  there is no haproxy  apt-get install haproxy"

@@ -46,6 +46,7 @@ name: staging
 application: shop
 provider: {type: aws, region: eu-west-1, retries: 3, 'on': [1.5, yes, ~, {a: b}]}
 dns: {zone: staging.example}
+network: {private: yes, subnets: [a, 1]}
 builder: linuxkit
 architecture: aarch64
 base: {lock: base.lock, mirror: 'http://mirror.example/debian'}
@@ -58,6 +59,7 @@ secrets: {keyFile: /etc/i2kit/key}
         provider="aws",
         settings={"region": "eu-west-1", "retries": 3, "on": [1.5, True, None, {"a": "b"}]},
         dns_zone="staging.example",
+        network={"private": True, "subnets": ["a", 1]},
         builder="linuxkit",
         architecture="aarch64",
         base=BaseSettings(lock=str(file.parent / "base.lock"), mirror="http://mirror.example/debian"),
@@ -89,7 +91,7 @@ def test_every_problem_is_reported_at_its_place(file: Path) -> None:
         ("invalid-name", 2, "name"),
         ("yaml-duplicate-key", 3, "provider.region"),
         ("missing-field", 3, "provider.type"),
-        ("refused-field", 4, "network"),
+        ("wrong-type", 4, "network"),
         ("refused-value", 5, "base"),
         ("wrong-type", 6, "dns"),
         ("wrong-type", 7, "builder"),
