@@ -19,7 +19,7 @@ SETTINGS = {
     "profile": "the profile of the AWS configuration to use (default: AWS's own chain)",
     "tags": "a mapping of tags that everything gets besides i2kit's own",
 }
-DEFAULT_CIDR = "10.0.0.0/16"
+DEFAULT_CIDR = "10.83.0.0/16"
 NETWORK = {
     "private": "whether VMs run in private subnets behind a NAT gateway (default: false, they have public addresses)",
     "cidr": f"the addresses of the VPC that i2kit makes (default: {DEFAULT_CIDR})",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from i2kit.driver import Context
 from i2kit.environment import Environment
@@ -10,16 +10,18 @@ from i2kit.names import mark_value, resource_name
 from i2kit.resources import Mark
 from i2kit_aws import tags
 from i2kit_aws.gateway import Gateway
+from i2kit_aws.memory import Memory
 from i2kit_aws.settings import Settings
 
 
 @frozen(kw_only=True)
 class Site:
-    """An environment in an account and region; `gateway` is the way there."""
+    """An environment in an account and region; `gateway` is the way there, `memory` what all changes of a driver know already."""
 
     environment: Environment
     settings: Settings
     gateway: Gateway
+    memory: Memory = field(factory=Memory, repr=False)
 
     @classmethod
     def of(cls, environment: Environment) -> Site:

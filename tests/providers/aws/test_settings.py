@@ -26,7 +26,7 @@ def problems(network: dict[str, Any], **settings: Any) -> list[tuple[str, str]]:
 
 
 def test_without_a_word_the_network_is_one_s_own_and_public() -> None:
-    assert Settings.of(environment({})).network == NetworkSettings(private=False, cidr="10.0.0.0/16", vpc=None, subnets=())
+    assert Settings.of(environment({})).network == NetworkSettings(private=False, cidr="10.83.0.0/16", vpc=None, subnets=())
 
 
 def test_the_network_is_one_s_own_or_an_existing_one() -> None:

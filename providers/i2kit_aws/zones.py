@@ -1,0 +1,68 @@
+"""The environment's private zone: `svc.cluster.local` of its VPC, by which a Service is called in all manifests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from attrs import frozen
+
+from i2kit_aws.site import Site
+
+NAME = "svc.cluster.local"
+_PREFIX = "i2kit"
+
+
+@frozen(kw_only=True)
+class Zone:
+    """A private zone, and what it was made with: the environment (as marks carry it) and the VPC."""
+
+    id: str
+    environment: str
+    vpc: str
+
+    @classmethod
+    def of(cls, told: Mapping[str, Any]) -> Zone | None:
+        """Read what Route 53 tells of a zone; None when i2kit did not make it.
+
+        >>> Zone.of({"Id": "/hostedzone/Z1", "CallerReference": "i2kit/prod/vpc-1/sg-1"})
+        Zone(id='Z1', environment='prod', vpc='vpc-1')
+        >>> Zone.of({"Id": "/hostedzone/Z1", "CallerReference": "by hand"})
+        """
+        prefix, environment, vpc, _ = [*str(told.get("CallerReference")).split("/"), "", "", ""][:4]
+        if prefix != _PREFIX or not vpc:
+            return None
+        return cls(id=_plain(str(told["Id"])), environment=environment, vpc=vpc)
+
+
+def _plain(zone: str) -> str:
+    return zone.rpartition("/")[2]
+
+
+def reference(environment: str, vpc: str, group: str) -> str:
+    """Return the caller reference of the zone of an environment in a VPC: two runs that do not know of each other make one zone.
+
+    It has no tags in its creating call, so this is its mark. Route 53 does not say whether the reference of a zone that was deleted can be
+    used again; that of the security group in it is another one each time the network is made.
+    """
+    return f"{_PREFIX}/{environment}/{vpc}/{group}"
+
+
+def ours(site: Site) -> list[Zone]:
+    """Return the private zones that are the environment's."""
+    return [zone for one in _named(site) if (zone := Zone.of(one)) and zone.environment == site.label]
+
+
+def _named(site: Site) -> Iterable[Mapping[str, Any]]:
+    # They come in order, beginning with the name that was asked for.
+    for one in site.gateway.pages("route53", "ListHostedZonesByName", "HostedZones", DNSName=NAME):
+        if str(one["Name"]).rstrip(".") != NAME:
+            return
+        if one.get("Config", {}).get("PrivateZone"):
+            yield one
+
+
+def answering(site: Site, vpc: str) -> list[str]:
+    """Return the ids of the zones that answer for the name in a VPC, whoever made them."""
+    listed = site.gateway.pages("route53", "ListHostedZonesByVPC", "HostedZoneSummaries", VPCId=vpc, VPCRegion=site.settings.region)
+    return [_plain(str(one["HostedZoneId"])) for one in listed if str(one["Name"]).rstrip(".") == NAME]
