@@ -21,12 +21,17 @@ DRIVER_API = (0, 1)
 
 @frozen(kw_only=True)
 class Limits:
-    """A provider's limits: the greatest VM, and how long each kind's names may be (`name_lengths`, by kind; 63 where not given)."""
+    """A provider's limits: the greatest VM, and how long each kind's names may be (`name_lengths`, by kind; 63 where not given).
+
+    A boot configuration may be `boot_config_bytes` long; the guest reads no more than 512 KiB of one. `secrets_in_boot_config` tells
+    whether the values of Secrets lie in it, or only references to where the guest fetches them.
+    """
 
     max_memory_mib: int
     max_cpu_millis: int
     max_replicas: int = 1000
-    boot_config_bytes: int = 1 << 20
+    boot_config_bytes: int = 512 << 10
+    secrets_in_boot_config: bool = True
     name_lengths: Mapping[str, int] = field(factory=dict)
 
 

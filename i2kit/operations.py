@@ -25,6 +25,7 @@ from i2kit.resources import InstanceGroup, Resource, key
 from i2kit.runs import DeployOptions, Run, carry_out, choices_of, claim, never, past_of, read_entries, tools_of
 from i2kit.saved import SavedPlan
 from i2kit.stages import Source, application_of, connect, load, load_for, plan, ready_builder, resolve, target
+from i2kit.target import Target
 
 
 @frozen(kw_only=True)
@@ -206,9 +207,7 @@ def preview_destroy(
         return _surplus(driver, goal, read_entries(driver, goal.application), options)[1]
 
 
-def _doomed(
-    driver: Driver, sources: Sequence[Source], environment: Environment, application: str | None, stdin: TextIO | None
-) -> planner.Target:
+def _doomed(driver: Driver, sources: Sequence[Source], environment: Environment, application: str | None, stdin: TextIO | None) -> Target:
     """Return the application to remove; one that only its manifests name has to share a workload with them."""
     goal = target(environment, application_of(environment, sources, application))
     if not (application or environment.application):
@@ -230,7 +229,7 @@ def _named_by(sources: Sequence[Source], stdin: TextIO | None, application: str)
         raise InvalidInput([*error.problems, advice]) from error
 
 
-def _remove(run: Run, goal: planner.Target) -> Outcome:
+def _remove(run: Run, goal: Target) -> Outcome:
     journal = run.journal(goal.application)
     environment, application = goal.environment.name, goal.application
     entries = journal.read()
@@ -277,7 +276,7 @@ def _settled(seen: Preview) -> bool:
     return last is not None and last.fingerprint == seen.plan.fingerprint and all(one.is_ready for one in changes.changes)
 
 
-def _surplus(driver: Driver, goal: planner.Target, entries: Sequence[Entry], options: DeployOptions) -> tuple[Observed, Changes]:
+def _surplus(driver: Driver, goal: Target, entries: Sequence[Entry], options: DeployOptions) -> tuple[Observed, Changes]:
     """Return the deletes that remove the application; what other applications' records name of what all share stays."""
     own = goal.application
     kept = {

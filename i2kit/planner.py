@@ -3,105 +3,39 @@
 from __future__ import annotations
 
 import base64
-import functools
 import hmac
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from i2kit import names, sizing
+from i2kit.bootconfig import CLUSTER_DOMAIN, boot_of
 from i2kit.capabilities import Capability
-from i2kit.driver import Limits, Provider
-from i2kit.environment import Environment
-from i2kit.errors import InvalidInput, Problem, Where
-from i2kit.images.formats import FORMATS, Root, holding
-from i2kit.images.linuxkit_yaml import DRAIN_SECONDS, arguments, linuxkit_yaml, sources
-from i2kit.images.locked import Locked, LockedImage
-from i2kit.manifest.workloads import (
-    ConfigVolume,
-    Container,
-    EnvSecret,
-    Notice,
-    Pod,
-    Resources,
-    SecretData,
-    SecretVolume,
-    Service,
-    Workload,
-    Workloads,
-)
+from i2kit.errors import InvalidInput
+from i2kit.images.formats import FORMATS
+from i2kit.images.linuxkit_yaml import DRAIN_SECONDS, linuxkit_yaml, sources
+from i2kit.images.locked import Locked
+from i2kit.manifest.workloads import Notice, Pod, SecretData, Service, Workload, Workloads
+from i2kit.misfits import misfits
 from i2kit.plan import Plan
 from i2kit.resources import (
     Backend,
     Balancer,
     BalancerPort,
-    Boot,
     DnsRecord,
     Image,
     InstanceGroup,
     Mark,
-    Network,
     Resource,
     Secret,
     key,
 )
 from i2kit.strategy import Strategy
+from i2kit.target import Target
 from i2kit.wire import to_data
 
-CLUSTER_DOMAIN = "svc.cluster.local"
 REVISION_LENGTH = 10
-MEMBER_SUFFIX = 5
-"""What an instance's name has beyond its group's: a dash and up to four digits."""
-
-
-@frozen(kw_only=True)
-class Target:
-    """What the planner has to know of the place the plan is for.
-
-    `formats` are the provider's that the chosen builder makes, the best first.
-    """
-
-    environment: Environment
-    provider: Provider
-    limits: Limits
-    formats: tuple[str, ...]
-    application: str
-
-    def mark(self, namespace: str = "", workload: str = "", revision: str = "") -> Mark:
-        """Return the mark of one of the application's resources."""
-        return Mark(
-            environment=names.mark_value(self.environment.name),
-            application=names.mark_value(self.application),
-            namespace=names.mark_value(namespace),
-            workload=names.mark_value(workload),
-            revision=revision,
-        )
-
-    def name(self, kind: str, readable: str, *identity: str) -> str:
-        """Name a resource of `kind`, within the provider's limit for it."""
-        limit = self.limits.name_lengths.get(kind, 63) - (MEMBER_SUFFIX if kind == "InstanceGroup" else 0)
-        return names.resource_name(readable, self.environment.name, self.application, kind, *identity, limit=limit)
-
-    @property
-    def options_prefix(self) -> str:
-        """What the provider's own annotations begin with."""
-        return f"{self.provider.name}.i2kit.dev/"
-
-    def options(self, annotations: Mapping[str, str]) -> dict[str, str]:
-        """Return an object's annotations that are the provider's own, without their prefix."""
-        prefix = self.options_prefix
-        return {name.removeprefix(prefix): value for name, value in annotations.items() if name.startswith(prefix)}
-
-    @functools.cached_property
-    def network(self) -> Network:
-        """The environment's network, which all its applications share."""
-        limit = self.limits.name_lengths.get("Network", 63)
-        return Network(
-            name=names.resource_name(self.environment.name, self.environment.name, "Network", limit=limit),
-            mark=Mark(environment=names.mark_value(self.environment.name)),
-            dns_zone=self.environment.dns_zone,
-        )
 
 
 def plan(workloads: Workloads, locked: Locked, target: Target, *, secret_key: bytes = b"", previous: Plan | None = None) -> Plan:
@@ -111,7 +45,7 @@ def plan(workloads: Workloads, locked: Locked, target: Target, *, secret_key: by
     last release's plan. Raises `InvalidInput` with every problem at once when
     something does not fit the provider's capabilities and limits, or a Pod its memory.
     """
-    if problems := problems_of(workloads, locked.images, target):
+    if problems := misfits(workloads, locked.images, target):
         raise InvalidInput(problems)
     secrets = {(secret.namespace, secret.name): _secret(secret, target, secret_key) for secret in workloads.secrets}
     images: dict[str, Image] = {}
@@ -181,145 +115,6 @@ def empty(target: Target) -> Plan:
     )
 
 
-def problems_of(workloads: Workloads, images: Mapping[str, LockedImage], target: Target) -> list[Problem]:
-    """Return what the provider cannot do and what does not fit, as far as `images` tell; those that are missing count as empty."""
-    return [*_refused(workloads, target), *_unknown_options(workloads, target), *_oversized(workloads, images, target)]
-
-
-def _refused(workloads: Workloads, target: Target) -> Iterable[Problem]:
-    """Name what the manifests ask for and the provider cannot do."""
-    asked: list[tuple[Capability, str, Where]] = [
-        (Capability.GROUPS, f"Deployment {workload.name}", workload.where) for workload in workloads.workloads
-    ]
-    for service in workloads.services:
-        scope = Capability.BALANCER_PUBLIC if service.type == "LoadBalancer" else Capability.BALANCER_INTERNAL
-        protocols = {Capability[f"BALANCER_{port.protocol}"] for port in service.ports}
-        asked += [(capability, f"Service {service.name}", service.where) for capability in {scope, Capability.PRIVATE_DNS} | protocols]
-    for workload in workloads.workloads:
-        if secret_names(workload.pod):
-            asked.append((Capability.SECRETS, f"Deployment {workload.name}", workload.where))
-    for capability, who, where in sorted(asked, key=lambda one: (one[1], one[0].name)):
-        level = target.provider.level(capability)
-        if not level.usable:
-            yield Problem(
-                code="unsupported-capability",
-                message=f"{who} needs {capability.value}, which provider {target.provider.name} does not offer ({level.support.value})",
-                where=where,
-                hint=level.reason,
-            )
-
-
-def _unknown_options(workloads: Workloads, target: Target) -> Iterable[Problem]:
-    """Name the annotations under the provider's own prefix that it does not know."""
-    prefix, known = target.options_prefix, target.provider.annotations
-    objects: tuple[Workload | Service, ...] = (*workloads.workloads, *workloads.services)
-    for one in objects:
-        names_known = known.get("InstanceGroup" if isinstance(one, Workload) else "Balancer", {})
-        for name in sorted(target.options(one.annotations).keys() - names_known.keys()):
-            what = "Deployment" if isinstance(one, Workload) else "Service"
-            yield Problem(
-                code="unknown-annotation",
-                message=f"{what} {one.name} has the annotation {prefix}{name}, which provider {target.provider.name} does not know",
-                where=one.where,
-                expected=" or ".join(f"{prefix}{other}" for other in sorted(names_known)) or f"no annotation under {prefix} at a {what}",
-            )
-
-
-def _oversized(workloads: Workloads, images: Mapping[str, LockedImage], target: Target) -> Iterable[Problem]:
-    for workload in workloads.workloads:
-        pod, limits = workload.pod, target.limits
-        form, place = _shape(pod, images, target)
-        root = sizing.root_mib(pod, images) if place == "memory" else 0
-        if root > sizing.INITRAMFS_LIMIT_MIB:
-            yield Problem(
-                code="image-too-large",
-                message=f"the root file systems of {workload.name} take {root} MiB unpacked, and lie in its VM's memory ({form})",
-                where=max(pod.containers, key=lambda one: images[one.image].unpacked if one.image in images else 0).where,
-                expected=f"at most {sizing.INITRAMFS_LIMIT_MIB} MiB",
-                hint="use a smaller image (without shell, documentation and build tools)",
-            )
-        memory = sizing.memory_mib(pod, images, place)
-        if memory > limits.max_memory_mib:
-            containers = sum(sizing.container_mib(container) for container in pod.containers)
-            yield Problem(
-                code="memory-too-large",
-                message=f"a VM of {workload.name} needs {memory} MiB: {containers} for its containers, {root} for their root file systems, "
-                f"{memory - containers - root} for kernel, guest and boot",
-                where=_greatest(pod, sizing.container_mib, lambda resources: resources.memory_where),
-                expected=f"at most {limits.max_memory_mib} MiB, which provider {target.provider.name} offers",
-                hint="lower resources.limits.memory",
-            )
-        if (cpu := sizing.cpu_millis(pod)) > max(limits.max_cpu_millis, sizing.DEFAULT_CPU_MILLIS):
-            yield Problem(
-                code="cpu-too-large",
-                message=f"a VM of {workload.name} needs {cpu} thousandths of a core",
-                where=_greatest(pod, sizing.container_millis, lambda resources: resources.cpu_where),
-                expected=f"at most {limits.max_cpu_millis}, which provider {target.provider.name} offers",
-                hint="lower resources.limits.cpu",
-            )
-        if workload.replicas > limits.max_replicas:
-            yield Problem(
-                code="too-many-replicas",
-                message=f"{workload.name} wants {workload.replicas} replicas",
-                where=workload.where,
-                expected=f"at most {limits.max_replicas}, which provider {target.provider.name} offers",
-            )
-        yield from _tight_limits(workload, images)
-        yield from _binary_files(workload)
-        yield from _idle(workload, images)
-
-
-def _greatest(pod: Pod, share: Callable[[Container], int], place: Callable[[Resources], Where | None]) -> Where:
-    """Return the place of the greatest share that a container asks for, or of the container where it asks for nothing."""
-    container = max(pod.containers, key=share)
-    return place(container.resources) or container.where
-
-
-def _binary_files(workload: Workload) -> Iterable[Problem]:
-    """Files go into the image through LinuxKit's YAML, which knows text only."""
-    for volume in workload.pod.volumes:
-        for file in volume.files if isinstance(volume, ConfigVolume) else ():
-            try:
-                file.content.decode()
-            except UnicodeDecodeError:
-                yield Problem(
-                    code="binary-file",
-                    message=f"{file.path} of volume {volume.name} of {workload.name} comes from binaryData and is no UTF-8 text",
-                    where=workload.where,
-                    expected="a ConfigMap of text",
-                    hint="put the file into the container's image, or into a Secret",
-                )
-
-
-# Measured: below this crun's own init is killed before the container's program starts.
-_LEAST_CONTAINER_BYTES = 2 * sizing.MIB
-
-
-def _tight_limits(workload: Workload, images: Mapping[str, LockedImage]) -> Iterable[Problem]:
-    for container in workload.pod.containers:
-        limit = container.resources.memory_limit
-        if limit is not None and limit < _LEAST_CONTAINER_BYTES:
-            yield Problem(
-                code="memory-too-small",
-                message=f"container {container.name} is limited to {limit} bytes of memory, in which no program starts"
-                + (f" (its image takes {images[container.image].unpacked} bytes unpacked)" if container.image in images else ""),
-                where=container.resources.memory_where or container.where,
-                expected=f"at least {_LEAST_CONTAINER_BYTES} bytes",
-                hint="raise resources.limits.memory; mind the unit (M, Mi)",
-            )
-
-
-def _idle(workload: Workload, images: Mapping[str, LockedImage]) -> Iterable[Problem]:
-    for container in workload.pod.containers:
-        if container.image in images and not arguments(container, images[container.image]):
-            yield Problem(
-                code="no-command",
-                message=f"container {container.name} has nothing to run: its image names no entrypoint and no command",
-                where=container.where,
-                hint="add command: to the container",
-            )
-
-
 def _secret(secret: SecretData, target: Target, hmac_key: bytes) -> Secret:
     values = {name: base64.b64encode(value.reveal()).decode() for name, value in secret.data.items()}
     version = hmac.new(hmac_key, json.dumps(values, sort_keys=True).encode(), "sha256").hexdigest()[:16]
@@ -332,15 +127,8 @@ def _secret(secret: SecretData, target: Target, hmac_key: bytes) -> Secret:
     )
 
 
-def secret_names(pod: Pod) -> tuple[str, ...]:
-    """Return the names of the Secrets that a Pod refers to, sorted."""
-    by_env = {variable.secret for container in pod.containers for variable in container.env if isinstance(variable, EnvSecret)}
-    by_volume = {item.secret for volume in pod.volumes if isinstance(volume, SecretVolume) for item in volume.items}
-    return tuple(sorted(by_env | by_volume))
-
-
 def _image(pod: Pod, locked: Locked, target: Target) -> Image:
-    form, root = _shape(pod, locked.images, target)
+    form, root = target.shape(pod, locked.images)
     text = linuxkit_yaml(pod, locked.images, locked.base, root)
     used = sources(pod, locked.images, locked.base, root)
     loader = locked.base.loader if form in FORMATS and FORMATS[form].firmware else None
@@ -362,24 +150,9 @@ def _image(pod: Pod, locked: Locked, target: Target) -> Image:
     )
 
 
-def _shape(pod: Pod, images: Mapping[str, LockedImage], target: Target) -> tuple[str, Root]:
-    """Return the image's format, and where it holds the root file systems: large ones on a disk where the provider takes one."""
-    order: tuple[Root, Root] = ("memory", "disk")
-    if sizing.root_mib(pod, images) > sizing.ROOT_IN_MEMORY_MIB:
-        order = ("disk", "memory")
-    for root in order:
-        if (form := holding(root, target.formats, target.environment.architecture)) is not None:
-            return form, root
-    return target.formats[0], "memory"
-
-
 def _group(workload: Workload, image: Image, locked: Locked, target: Target, secrets: Mapping[tuple[str, str], Secret]) -> InstanceGroup:
     pod = workload.pod
-    boot = Boot(
-        fields=_fields(workload),
-        search=(f"{workload.namespace}.{CLUSTER_DOMAIN}", CLUSTER_DOMAIN, "cluster.local"),
-        secrets={name: secrets[workload.namespace, name].name for name in secret_names(pod) if (workload.namespace, name) in secrets},
-    )
+    boot = boot_of(workload, {name: secret.name for (namespace, name), secret in secrets.items() if namespace == workload.namespace})
     scaling = workload.scaling
     scales = scaling is not None and target.provider.level(Capability.AUTOSCALING).usable
     return InstanceGroup(
@@ -409,15 +182,6 @@ def of_revision(group: InstanceGroup, image: Image, target: Target) -> InstanceG
     mark = evolve(group.mark, revision=revision)
     name = target.name("InstanceGroup", f"{mark.workload}-{revision[:6]}", mark.namespace, mark.workload, revision)
     return evolve(group, mark=mark, name=name)
-
-
-def _fields(workload: Workload) -> dict[str, str]:
-    pod = workload.pod
-    return {
-        "metadata.namespace": workload.namespace,
-        **{f"metadata.labels['{name}']": value for name, value in pod.labels.items()},
-        **{f"metadata.annotations['{name}']": value for name, value in pod.annotations.items()},
-    }
 
 
 def _balancer(service: Service, groups: Mapping[tuple[str, str], InstanceGroup], target: Target) -> Balancer:

@@ -7,8 +7,9 @@ from collections.abc import Collection, Mapping
 from attrs import evolve
 
 from i2kit.plan import Plan
-from i2kit.planner import Target, fingerprint_of, groups_of, of_revision
+from i2kit.planner import fingerprint_of, groups_of, of_revision
 from i2kit.resources import Balancer, Image, InstanceGroup, Resource, key
+from i2kit.target import Target
 
 
 def restarted(plan: Plan, workloads: Collection[tuple[str, str]], target: Target) -> Plan:

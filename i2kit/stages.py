@@ -10,7 +10,7 @@ from urllib.parse import urlparse
 
 from attrs import evolve, frozen
 
-from i2kit import planner
+from i2kit import misfits, planner
 from i2kit.calls import limited
 from i2kit.clock import SystemClock
 from i2kit.diff import diff as diff_resources
@@ -31,6 +31,7 @@ from i2kit.plan import Changes, Observed, Plan
 from i2kit.registry import ProviderInfo, Registry
 from i2kit.resources import Image, key
 from i2kit.secretkeys import secret_key
+from i2kit.target import Target
 
 Source = str | Path
 
@@ -79,7 +80,7 @@ def _misfits(workloads: Workloads, images: Mapping[str, LockedImage], environmen
     """Return what of the workloads does not fit the provider, as far as it is known."""
     readable = evolve(workloads, workloads=tuple(one for one in workloads.workloads if one.pod.containers))
     try:
-        return planner.problems_of(readable, images, target(environment, environment.application or ""))
+        return misfits.misfits(readable, images, target(environment, environment.application or ""))
     except InvalidInput as error:
         return error.problems
 
@@ -253,11 +254,11 @@ def providers() -> tuple[ProviderInfo, ...]:
     return Registry().providers()
 
 
-def target(environment: Environment, application: str, asked: str | None = None) -> planner.Target:
+def target(environment: Environment, application: str, asked: str | None = None) -> Target:
     """Return what the planner has to know of where `environment` lies; `asked` is an image format to use instead of the provider's best."""
     provider = Registry().provider(environment.provider)
     builder = Registry().builder(environment.builder)
-    return planner.Target(
+    return Target(
         environment=environment,
         provider=provider,
         limits=provider.limits(),

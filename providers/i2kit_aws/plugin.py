@@ -41,6 +41,7 @@ def limits() -> Limits:
         max_cpu_millis=192_000,
         max_replicas=1000,
         boot_config_bytes=16 << 10,
+        secrets_in_boot_config=False,
         name_lengths=NAME_LENGTHS,
     )
 

@@ -10,7 +10,7 @@ from i2kit.environment import Environment
 from i2kit.errors import Where
 from i2kit.images.locked import Inventory, Layer, Locked, LockedBase, LockedImage
 from i2kit.manifest.workloads import Container, Pod, SecretData, SecretValue, Service, ServicePort, Workload, Workloads
-from i2kit.planner import Target
+from i2kit.target import Target
 
 HERE = Where(file="hello.yaml", line=7, path="spec.template.spec.containers[0].image")
 
