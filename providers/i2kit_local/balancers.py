@@ -115,20 +115,3 @@ class Names:
         with self.region.locked():
             self.region.unname(name)
             self.region.state.remove_name(name)
-
-
-def endpoint(name: str, port: int, address: str, here: int) -> str:
-    """Return the URL of a published port: http unless its name or number says otherwise.
-
-    >>> endpoint("", 8080, "127.0.0.1", 8080)
-    'http://127.0.0.1:8080'
-    >>> endpoint("redis", 6379, "127.0.0.1", 40001)
-    'tcp://127.0.0.1:40001'
-    """
-    if name.startswith("https") or port in (443, 8443):
-        scheme = "https"
-    elif not name or name.startswith(("http", "web", "www")) or port in (80, 8080):
-        scheme = "http"
-    else:
-        scheme = "tcp"
-    return f"{scheme}://{address}:{here}"

@@ -3,40 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from i2kit.consoles import parse, parsed
 from i2kit.driver import LogLine
 
 _POLL_SECONDS = 0.2
 
 
-def parse(instance: str, line: str) -> LogLine | None:
-    """Return what a console line says, None for an empty one; `container` is empty for the guest's lines and the kernel's.
-
-    >>> parse("web-0", "[web] hello")
-    LogLine(instance='web-0', container='web', text='hello')
-    >>> parse("web-0", "[    0.1] Linux version 6.1").container
-    ''
-    """
-    line = line.rstrip("\r\n")
-    if not line:
-        return None
-    if line.startswith("["):
-        container, closing, text = line[1:].partition("] ")
-        # The kernel's own lines begin with a time in brackets.
-        if closing and container and all(one.isalnum() or one == "-" for one in container):
-            return LogLine(instance=instance, container=container, text=text)
-        if line.endswith("]") and "] " not in line and line[1:-1].replace("-", "").isalnum():
-            return LogLine(instance=instance, container=line[1:-1], text="")
-    return LogLine(instance=instance, container="", text=line)
-
-
-def last(console: Path, instance: str, tail: int | None) -> list[LogLine]:
+def last(console: Path, instance: str, tail: int | None) -> Sequence[LogLine]:
     """Return the last `tail` lines of a console, all that are kept if None."""
     text = "".join(_read(path) for path in (console.with_name(console.name + ".1"), console))
-    lines = [line for one in text.split("\n") if (line := parse(instance, one))]
-    return lines if tail is None else lines[len(lines) - min(tail, len(lines)) :]
+    return parsed(instance, text.split("\n"), tail)
 
 
 def _read(path: Path) -> str:

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 
 from attrs import evolve, frozen
 
+from i2kit.endpoints import url
 from i2kit.errors import ProviderError
 from i2kit.plan import Instance, Observed, ObservedResource
 from i2kit.resources import DnsRecord
 from i2kit_local import dnsmasq, haproxy, slirp
-from i2kit_local.balancers import endpoint
 from i2kit_local.balancing import Listener, ServerState, parse_sessions
 from i2kit_local.health import instances
 from i2kit_local.image_files import Images
@@ -109,7 +109,7 @@ def observed_balancer(balancer: BalancerState, wanted: tuple[Listener, ...], vie
         if here is None or (here, balancer.vip, port.port) not in view.published:
             faults.append(f"port {port.port} is not published")
         else:
-            endpoints.append(endpoint(port.name, port.port, address, here))
+            endpoints.append(url(port.name, port.port, address, here))
     return ObservedResource(resource=resource, faults=tuple(faults), endpoints=tuple(endpoints))
 
 

@@ -22,9 +22,8 @@ from i2kit.errors import InvalidInput
 from i2kit.resources import DnsRecord
 from i2kit.testing.samples import Samples
 from i2kit_local import consoles, dnsmasq, plugin, programs, settings
-from i2kit_local.balancers import endpoint
 from i2kit_local.balancing import ServerState, listeners
-from i2kit_local.consoles import Follower, last, parse
+from i2kit_local.consoles import Follower, last
 from i2kit_local.drains import connections
 from i2kit_local.folders import Folders
 from i2kit_local.health import instance
@@ -59,23 +58,6 @@ def test_connections_are_read_from_the_kernels_table() -> None:
    3: 0100580A:D062 1200580A:1F90 06 00000000:00000000 00:00000000 00000000     0        0 0 3 0
 """
     assert connections(table) == {("10.88.0.16", 8080), ("10.88.0.17", 8080)}
-
-
-@pytest.mark.parametrize(
-    ("line", "container", "text"),
-    [
-        ("[web] hello [world]", "web", "hello [world]"),
-        ("[side-car] [web] nested", "side-car", "[web] nested"),
-        ("[    0.044000] ..MP-BIOS bug", "", "[    0.044000] ..MP-BIOS bug"),
-        ("[1.2] Linux", "", "[1.2] Linux"),
-        ('i2kit {"event": "start"}\r', "", 'i2kit {"event": "start"}'),
-        ("[web]", "web", ""),
-    ],
-)
-def test_console_lines_are_told_apart(line: str, container: str, text: str) -> None:
-    parsed = parse("web-0", line)
-    assert parsed is not None
-    assert (parsed.container, parsed.text) == (container, text)
 
 
 def test_the_last_lines_go_back_before_the_cut(tmp_path: Path) -> None:
@@ -246,22 +228,6 @@ def test_a_group_whose_members_are_still_leaving_is_seen_in_its_real_size() -> N
     seen = {member.id: instance(member, "RUNNING", (200, "")) for member in smaller.members}
     observed = observed_group(smaller, states, seen)
     assert (observed.resource.replicas, observed.faults) == (2, ())  # type: ignore[union-attr]
-
-
-@pytest.mark.parametrize(
-    ("name", "port", "url"),
-    [
-        ("", 80, "http://h:1"),
-        ("http", 8080, "http://h:1"),
-        ("web", 3000, "http://h:1"),
-        ("https", 8443, "https://h:1"),
-        ("", 443, "https://h:1"),
-        ("", 3000, "http://h:1"),
-        ("redis", 6379, "tcp://h:1"),
-    ],
-)
-def test_the_scheme_follows_the_ports_name_and_number(name: str, port: int, url: str) -> None:
-    assert endpoint(name, port, "h", 1) == url
 
 
 def test_the_monitor_hears_how_the_guest_ended() -> None:
