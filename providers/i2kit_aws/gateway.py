@@ -12,8 +12,10 @@ import botocore.session
 from attrs import evolve, field, frozen
 from botocore import xform_name
 from botocore.config import Config
+from botocore.parsers import ResponseParserError
 
 from i2kit.calls import Retries
+from i2kit.clock import SystemClock
 from i2kit.driver import CallLimits, Context
 from i2kit.errors import InvalidInput, Problem, ProviderError, TransientError
 from i2kit_aws.settings import Settings
@@ -49,6 +51,8 @@ _PASSING = frozenset(
         "ResourceContention",
     }
 )
+# No answer, or half of one: nobody knows whether the request had its effect.
+_LOST = (botocore.exceptions.HTTPClientError, botocore.exceptions.ConnectionError, ResponseParserError)
 _EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
 _NO_CREDENTIALS = (
     "configure them as for the aws command: environment variables, a profile (aws configure, aws sso login), or an instance role"
@@ -113,13 +117,13 @@ class Gateway:
 
     settings: Settings
     clients: _Clients = field(repr=False)
-    retries: Retries = field(factory=lambda: Retries(LIMITS), repr=False)
+    retries: Retries = field(repr=False)
     context: Context | None = field(default=None, repr=False)
 
     @classmethod
     def connect(cls, settings: Settings) -> Gateway:
         """Return a gateway; nothing is asked yet."""
-        return cls(settings=settings, clients=_Clients(settings=settings))
+        return cls(settings=settings, clients=_Clients(settings=settings), retries=Retries(LIMITS, clock=SystemClock()))
 
     def during(self, context: Context) -> Gateway:
         """Return the same gateway for the requests of one change."""
@@ -144,7 +148,7 @@ class Gateway:
                     self.clients.forget()
                     raise TransientError.of("aws-credentials", f"{about}: {_words(error)}") from error
                 raise _refused(about, error) from error
-            except botocore.exceptions.BotoCoreError as error:
+            except (botocore.exceptions.BotoCoreError, ResponseParserError) as error:
                 raise _failed(about, error) from error
 
         return self.retries.call(about, one_try, context=self.context)
@@ -234,10 +238,9 @@ def _hint(code: str) -> str:
     return ""
 
 
-def _failed(about: str, error: botocore.exceptions.BotoCoreError) -> ProviderError:
+def _failed(about: str, error: Exception) -> ProviderError:
     """Say what went wrong on this side of AWS, or on the way there."""
-    lost = (botocore.exceptions.HTTPClientError, botocore.exceptions.ConnectionError, botocore.exceptions.ResponseParserError)
-    if isinstance(error, lost):
+    if isinstance(error, _LOST):
         return TransientError.of("aws-unreachable", f"{about}: {error}")
     if isinstance(error, botocore.exceptions.ParamValidationError):
         return ProviderError.of("aws-refused", f"{about}: {error}")

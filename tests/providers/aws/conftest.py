@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import urllib.request
 from collections.abc import Iterator
@@ -11,8 +12,13 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "beds"))
 
-from aws.bed import Bed, running
+from aws.bed import REGION, Bed, running
 from aws.sample import Sample
+
+from i2kit.environment import Environment
+from i2kit.testing.cloud.clock import FakeClock
+from i2kit_aws import gateway, waits
+from i2kit_aws.site import Site
 
 
 @pytest.fixture(scope="session")
@@ -46,3 +52,34 @@ def stock(stock_server: Bed) -> Sample:
     """The clients of an account with nothing in it, at stock moto."""
     with urllib.request.urlopen(f"{stock_server.url}/moto-api/reset", b""):
         return Sample(stock_server)
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
+    """The time as the provider sees it: whoever waits has waited at once."""
+    clock = FakeClock()
+    monkeypatch.setattr(gateway, "SystemClock", lambda: clock)
+    monkeypatch.setattr(waits, "sleep", clock.sleep)
+    return clock
+
+
+@pytest.fixture
+def as_user(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> Bed:
+    """The bed's account, for what this process connects to, whatever the user's own configuration says."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in bed.environment.items():
+        monkeypatch.setenv(name, value)
+    return bed
+
+
+@pytest.fixture
+def environment() -> Environment:
+    """An environment in the bed's account."""
+    return Environment(name="prod", provider="aws", settings={"region": REGION})
+
+
+@pytest.fixture
+def site(as_user: Bed, environment: Environment) -> Site:
+    """The environment's site."""
+    return Site.of(environment)
