@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from attrs import frozen
 
 from i2kit.driver import Context
-from i2kit.errors import ProviderError
+from i2kit.errors import Problem, ProviderError
 from i2kit.plan import ObservedResource
 from i2kit.resources import Network
+from i2kit_aws import existing, nats, removals, security_groups, tags, vpcs, waits, zones
 from i2kit_aws import survey as surveys
+from i2kit_aws.gaps import Gap
 from i2kit_aws.site import Site
 from i2kit_aws.survey import BALANCERS, MEMBERS, PRIVATE, PUBLIC, Subnet, Survey
 
 _KEPT = "network"
+# A network is whole after six: VPC; subnets, gateway and groups; routes, rules and zone; address, NAT gateway, its route.
+_ROUNDS = 20
 
 
 @frozen(kw_only=True)
@@ -88,15 +92,115 @@ def _subnets(seen: Survey) -> tuple[Mapping[str, Subnet], Mapping[str, Subnet]]:
 
 
 def observe(site: Site) -> Sequence[ObservedResource]:
-    """Return what is there of the environment."""
-    raise NotImplementedError
+    """Return the environment's network; its faults are what it lacks, or what stands in its way. Nothing when nothing of it is there."""
+    seen = _look(site)
+    if not seen.anything:
+        return ()
+    faults = [one.message for one in existing.problems(site, seen)] or [one.fault for one in gaps(seen)]
+    return (ObservedResource(resource=_network(site, seen), faults=tuple(faults)),)
+
+
+def _network(site: Site, seen: Survey) -> Network:
+    """Return the network in the plan's own words, which are in the tags of what was made for it."""
+    return Network(
+        # Where only that is left which bears no name, the network has the one that every plan gives it.
+        name=tags.fact(seen.facts, "network") or site.name(site.environment.name, "Network"),
+        mark=tags.mark_of(seen.facts) or site.mark,
+        dns_zone=tags.fact(seen.facts, "zone"),
+    )
+
+
+def gaps(seen: Survey) -> list[Gap]:
+    """Return what the network lacks, in the order in which it is made good; of what stands on something missing, nothing yet. Pure."""
+    own = [] if seen.wanted.vpc else [*vpcs.gaps(seen), *nats.gaps(seen)]
+    return [*own, *security_groups.gaps(seen), *_gaps_of_zone(seen)]
+
+
+def _gaps_of_zone(seen: Survey) -> Iterator[Gap]:
+    vpc, members, zone = seen.vpc, seen.group(MEMBERS), seen.zone
+    if vpc and not zone:
+        make = (lambda site, network, _: zones.create(site, network, vpc.id, members.id)) if members else None
+        yield Gap(fault=f"the private zone {zones.NAME} is missing", repair=make)
+    elif vpc and zone and zone.id not in seen.answering:
+        yield Gap(fault=f"the private zone {zone.id} is not the VPC's", repair=lambda site, *_: zones.associate(site, zone.id, vpc.id))
+    for one in seen.zones:
+        if one is not zone and one.vpc not in {own.id for own in seen.vpcs}:
+            yield Gap(
+                fault=f"the private zone {one.id} is of a VPC that is gone", repair=lambda site, *_, one=one: zones.remove(site, one.id)
+            )
 
 
 def ensure(site: Site, network: Network, context: Context) -> None:
-    """Make it as it is asked for."""
-    raise NotImplementedError
+    """Make the network, or make good what it lacks: look, repair, and look again, until nothing is missing.
+
+    Raises `ProviderError` with all that stands in the way, before anything is changed (codes ``aws-network-unfit``,
+    ``aws-network-moved``, ``aws-zone-taken``), or when it is not whole in the end (``aws-slow``).
+    """
+    before: list[str] = []
+    for _ in range(_ROUNDS):
+        seen = _look(site)
+        if problems := existing.problems(site, seen):
+            raise ProviderError(problems)
+        lacking = [one for one in gaps(seen) if one.repair]
+        if not lacking:
+            _name(site, network, seen)
+            return
+        faults = [one.fault for one in lacking]
+        if faults == before:
+            # EC2 may show what was made a moment later.
+            waits.rest(waits.FIRST_SECONDS, context)
+        before = faults
+        for gap in lacking:
+            context.check()
+            if gap.repair:
+                gap.repair(site, network, context)
+    raise ProviderError.of(
+        "aws-slow",
+        f"the network is not whole: {'; '.join(before)}",
+        hint="run the same command again: it goes on from where this one stopped",
+    )
+
+
+def _name(site: Site, network: Network, seen: Survey) -> None:
+    """Keep what the plan says of the network and AWS does not, where that has changed."""
+    if _network(site, seen) == network:
+        return
+    carriers = [one.id for one in seen.groups]
+    facts = {f"{tags.PREFIX}network": network.name, f"{tags.PREFIX}zone": network.dns_zone}
+    site.gateway.call("ec2", "CreateTags", Resources=carriers, Tags=tags.listed(facts))
 
 
 def delete(site: Site, network: Network, context: Context) -> None:
-    """Remove it; nothing happens when it is not there."""
-    raise NotImplementedError
+    """Remove everything that is ours, wherever it is; nothing that environment.yml names. Nothing happens when nothing is there.
+
+    Waits for the interfaces of balancers and instances that have gone, and raises `ProviderError` (code ``aws-slow``) when they do not.
+    """
+    for number in range(_ROUNDS):
+        seen = _look(site)
+        if not seen.anything:
+            return
+        if number:
+            # What is gone may still show for a moment.
+            waits.rest(waits.FIRST_SECONDS, context)
+        removals.remove(site, context, seen)
+    raise ProviderError.of("aws-slow", "the network still shows although all of it was removed", hint="run the same command again")
+
+
+def problems(site: Site) -> list[Problem]:
+    """List why the environment's network cannot be as environment.yml says, before anything is made."""
+    return existing.problems(site, surveys.survey(site))
+
+
+def _look(site: Site) -> Survey:
+    """Look at what is there; where that is whole, the others need not ask for it again."""
+    seen: list[Survey] = []
+
+    def find() -> Located | None:
+        seen.append(surveys.survey(site))
+        try:
+            return located(seen[0])
+        except ProviderError:
+            return None
+
+    site.memory.renew(_KEPT, find)
+    return seen[0]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -188,7 +189,8 @@ class Survey:
     `vpcs` are those that we made, the one that counts first: there are more when runs that did not know of each other made one each.
     `vpc` is the one that the network is to be in, or is: ours, or the one that environment.yml names; None when it is not there.
     `named` are the subnets that environment.yml names, `tables` all route tables of `vpc`; everything else is ours, wherever it is.
-    `answering` are the ids of the zones that answer for our zone's name in `vpc`.
+    `answering` are the ids of the zones that answer for our zone's name in `vpc`. `busy` are those of several VPCs, and of private subnets
+    that are not wanted any more, in which something runs.
     """
 
     wanted: NetworkSettings = field(factory=NetworkSettings)
@@ -203,6 +205,7 @@ class Survey:
     groups: tuple[SecurityGroup, ...] = ()
     zones: tuple[Zone, ...] = ()
     answering: tuple[str, ...] = ()
+    busy: frozenset[str] = frozenset()
     dns_support: bool = True
     dns_hostnames: bool = True
     facts: Mapping[str, str] = field(factory=dict)
@@ -228,6 +231,18 @@ class Survey:
         own = {one.id for one in self.zones}
         return next((one for one in self.answering if one not in own), "")
 
+    def of_vpc(self, vpc: Vpc) -> Survey:
+        """Return what of all this is ours and in one of our VPCs."""
+        return Survey(
+            vpcs=(vpc,),
+            vpc=vpc,
+            subnets=tuple(one for one in self.subnets if one.vpc == vpc.id),
+            gateways=tuple(one for one in self.gateways if one.vpc == vpc.id),
+            nats=tuple(one for one in self.nats if one.vpc == vpc.id),
+            groups=tuple(one for one in self.groups if one.vpc == vpc.id),
+            zones=tuple(one for one in self.zones if one.vpc == vpc.id),
+        )
+
     def own(self, part: str) -> dict[str, Subnet]:
         """Return our subnets of a kind in the VPC, by zone."""
         return {one.zone: one for one in reversed(self.subnets) if self.vpc and one.vpc == self.vpc.id and one.part == part}
@@ -246,17 +261,15 @@ class Survey:
 def survey(site: Site) -> Survey:
     """Ask AWS what there is: a number of requests that does not grow with what is in the environment, but for pages."""
     vpcs, subnets, gateways, nats, addresses, groups, own_zones, named_vpc, named = _at_once(*_first_questions(site))
-    ours = [Vpc.of(one) for one in vpcs]
-    if len(ours) > 1:
-        busy = used(site, *(one.id for one in ours))
-        ours.sort(key=lambda one: (one.id not in busy, one.id))
-    wanted = site.settings.network
-    vpc = (Vpc.of(named_vpc[0]) if named_vpc else None) if wanted.vpc else (ours[0] if ours else None)
+    wanted, made = site.settings.network, [Vpc.of(one) for one in vpcs]
+    busy = _busy(site, made, [Subnet.of(one) for one in subnets])
+    made.sort(key=lambda one: (one.id not in busy, one.id))
+    vpc = (Vpc.of(named_vpc[0]) if named_vpc else None) if wanted.vpc else (made[0] if made else None)
     tables, support, hostnames, answering = _at_once(*_questions_of_vpc(site, vpc.id)) if vpc else ([], True, True, [])
     facts = [tags.unlisted(one.get("Tags")) for one in (*groups, *vpcs)]
     return Survey(
         wanted=wanted,
-        vpcs=tuple(ours),
+        vpcs=tuple(made),
         vpc=vpc,
         subnets=tuple(sorted(map(Subnet.of, subnets), key=lambda one: one.id)),
         named=tuple(map(Subnet.of, named)),
@@ -267,6 +280,7 @@ def survey(site: Site) -> Survey:
         groups=tuple(one for one in map(SecurityGroup.of, groups) if one.part in (MEMBERS, BALANCERS)),
         zones=tuple(own_zones),
         answering=tuple(answering),
+        busy=busy,
         dns_support=support,
         dns_hostnames=hostnames,
         facts=facts[0] if facts else {},
@@ -277,24 +291,16 @@ def _first_questions(site: Site) -> list[Callable[[], Any]]:
     """Ask for what is ours, by its tags, and for what environment.yml names."""
     wanted = site.settings.network
 
-    def ours(operation: str, key: str, filtered: str = "Filters") -> Callable[[], Any]:
-        return lambda: [
-            one
-            for one in site.gateway.pages("ec2", operation, key, **{filtered: tags.having(site.own())})
-            # Not every server that speaks EC2's language filters everything.
-            if _label(one) == site.label
-        ]
-
     def named(operation: str, key: str, by: str, *ids: str) -> Callable[[], Any]:
         return lambda: list(site.gateway.pages("ec2", operation, key, Filters=[{"Name": by, "Values": list(ids)}])) if ids else []
 
     return [
-        ours("DescribeVpcs", "Vpcs"),
-        ours("DescribeSubnets", "Subnets"),
-        ours("DescribeInternetGateways", "InternetGateways"),
-        ours("DescribeNatGateways", "NatGateways", "Filter"),
-        ours("DescribeAddresses", "Addresses"),
-        ours("DescribeSecurityGroups", "SecurityGroups"),
+        functools.partial(ours, site, "DescribeVpcs", "Vpcs"),
+        functools.partial(ours, site, "DescribeSubnets", "Subnets"),
+        functools.partial(ours, site, "DescribeInternetGateways", "InternetGateways"),
+        functools.partial(ours, site, "DescribeNatGateways", "NatGateways"),
+        functools.partial(ours, site, "DescribeAddresses", "Addresses"),
+        functools.partial(ours, site, "DescribeSecurityGroups", "SecurityGroups"),
         lambda: zones.ours(site),
         named("DescribeVpcs", "Vpcs", "vpc-id", *([wanted.vpc] if wanted.vpc else [])),
         named("DescribeSubnets", "Subnets", "subnet-id", *wanted.subnets),
@@ -314,6 +320,13 @@ def _questions_of_vpc(site: Site, vpc: str) -> list[Callable[[], Any]]:
     ]
 
 
+def ours(site: Site, operation: str, key: str) -> list[Mapping[str, Any]]:
+    """Return what EC2 tells of the environment's resources of a kind, such as ``ours(site, "DescribeVpcs", "Vpcs")``."""
+    filters = {"Filter" if operation == "DescribeNatGateways" else "Filters": tags.having(site.own())}
+    # Not every server that speaks EC2's language filters by everything.
+    return [one for one in site.gateway.pages("ec2", operation, key, **filters) if _label(one) == site.label]
+
+
 def interfaces(site: Site, **by: Iterable[str]) -> list[Mapping[str, Any]]:
     """Return the network interfaces in VPCs, subnets or security groups (``vpc_id=[...]``), but for those of NAT gateways."""
     filters = [{"Name": name.replace("_", "-"), "Values": list(values)} for name, values in by.items()]
@@ -321,9 +334,15 @@ def interfaces(site: Site, **by: Iterable[str]) -> list[Mapping[str, Any]]:
     return [one for one in told if one.get("InterfaceType") != "nat_gateway"]
 
 
-def used(site: Site, *vpcs: str) -> set[str]:
-    """Return those of the VPCs that something runs in."""
-    return {str(one["VpcId"]) for one in interfaces(site, vpc_id=vpcs)}
+def _busy(site: Site, vpcs: Sequence[Vpc], subnets: Sequence[Subnet]) -> frozenset[str]:
+    """Ask where something runs, in the rare cases in which it matters."""
+    found: set[str] = set()
+    if len(vpcs) > 1:
+        found |= {str(one["VpcId"]) for one in interfaces(site, vpc_id=[one.id for one in vpcs])}
+    inner = [one.id for one in subnets if one.part == PRIVATE]
+    if inner and not site.settings.network.private:
+        found |= {str(one["SubnetId"]) for one in interfaces(site, subnet_id=inner)}
+    return frozenset(found)
 
 
 def _label(told: Mapping[str, Any]) -> str:

@@ -18,11 +18,11 @@ _GROWTH = 1.5
 _SLICE_SECONDS = 0.25
 
 
-def until(look: Callable[[], T | None], context: Context, *, seconds: float, otherwise: str) -> T:
+def until(look: Callable[[], T | None], context: Context, *, seconds: float, otherwise: str | Callable[[], str]) -> T:
     """Return what `look` returns once it is not None; it is asked at once, and then again and again, for about `seconds` in all.
 
-    Raises `ProviderError` (code ``aws-slow``) with `otherwise` as its message when that was not enough, and what `look` and
-    `context` raise.
+    Raises `ProviderError` (code ``aws-slow``) with `otherwise` (or what it returns by then) as its message when that was not enough, and
+    what `look` and `context` raise.
     """
     for pause in pauses(seconds):
         context.check()
@@ -31,9 +31,9 @@ def until(look: Callable[[], T | None], context: Context, *, seconds: float, oth
         rest(pause, context)
     if (found := look()) is not None:
         return found
-    raise ProviderError.of(
-        "aws-slow", f"{otherwise} after {seconds:.0f} s", hint="run the same command again: it goes on from where this one stopped"
-    )
+    what = otherwise if isinstance(otherwise, str) else otherwise()
+    hint = "run the same command again: it goes on from where this one stopped"
+    raise ProviderError.of("aws-slow", f"{what} after {seconds:.0f} s", hint=hint)
 
 
 def pauses(seconds: float) -> Iterator[float]:

@@ -7,10 +7,14 @@ from typing import Any
 
 from attrs import frozen
 
+from i2kit.resources import Network
+from i2kit_aws.gateway import absent
 from i2kit_aws.site import Site
 
 NAME = "svc.cluster.local"
 _PREFIX = "i2kit"
+# Route 53 takes a thousand changes at once, and 32,000 characters.
+_BATCH = 100
 
 
 @frozen(kw_only=True)
@@ -66,3 +70,42 @@ def answering(site: Site, vpc: str) -> list[str]:
     """Return the ids of the zones that answer for the name in a VPC, whoever made them."""
     listed = site.gateway.pages("route53", "ListHostedZonesByVPC", "HostedZoneSummaries", VPCId=vpc, VPCRegion=site.settings.region)
     return [_plain(str(one["HostedZoneId"])) for one in listed if str(one["Name"]).rstrip(".") == NAME]
+
+
+def owner(site: Site, zone: str) -> str:
+    """Say who made a zone, in words: another environment, or nobody that i2kit knows."""
+    told = absent("NoSuchHostedZone", "AccessDenied")(lambda: site.gateway.call("route53", "GetHostedZone", Id=zone)) or {}
+    made = Zone.of({"Id": zone, **told.get("HostedZone", {})})
+    return f"of environment {made.environment!r}" if made else "which i2kit did not make"
+
+
+def create(site: Site, network: Network, vpc: str, group: str) -> None:
+    """Make the environment's zone of a VPC; `group` is the security group of its members."""
+    given = {
+        "Name": NAME,
+        "VPC": {"VPCRegion": site.settings.region, "VPCId": vpc},
+        "CallerReference": reference(site.label, vpc, group),
+        "HostedZoneConfig": {"PrivateZone": True, "Comment": f"network {network.name} of i2kit's environment {site.label}"},
+    }
+    # It may have been made by a run that was not told so, or by another one; whose it is shows when it is looked for again.
+    absent("HostedZoneAlreadyExists", "ConflictingDomainExists")(lambda: site.gateway.call("route53", "CreateHostedZone", **given))
+
+
+def associate(site: Site, zone: str, vpc: str) -> None:
+    """Let a zone answer in a VPC."""
+    given = {"VPCRegion": site.settings.region, "VPCId": vpc}
+    absent("ConflictingDomainExists")(lambda: site.gateway.call("route53", "AssociateVPCWithHostedZone", HostedZoneId=zone, VPC=given))
+
+
+def remove(site: Site, zone: str) -> None:
+    """Delete a zone of the environment with all that is in it."""
+
+    def emptied() -> None:
+        listed = site.gateway.pages("route53", "ListResourceRecordSets", "ResourceRecordSets", HostedZoneId=zone)
+        records = [one for one in listed if one["Type"] not in ("NS", "SOA")]
+        for first in range(0, len(records), _BATCH):
+            changes = [{"Action": "DELETE", "ResourceRecordSet": one} for one in records[first : first + _BATCH]]
+            site.gateway.call("route53", "ChangeResourceRecordSets", HostedZoneId=zone, ChangeBatch={"Changes": changes})
+        site.gateway.call("route53", "DeleteHostedZone", Id=zone)
+
+    absent("NoSuchHostedZone")(emptied)

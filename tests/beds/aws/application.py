@@ -19,7 +19,7 @@ from attrs import define, field
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.test import run_wsgi_app
 
-from aws import groups, images, networks
+from aws import groups, images, nats, networks
 from aws.faults import Faults, Rule
 from aws.permissions import needed
 from aws.protocols import Call, Refusal, answer, decode
@@ -182,6 +182,8 @@ class Application:
             return _worded(call, Refusal(code, f"moto stumbled: {type(error).__name__}: {error}", status))
         if call.action == "ec2:DescribeNetworkInterfaces":
             networks.describe_ticks(call)
+        if call.action == "ec2:DescribeNatGateways":
+            nats.describe_ticks(call)
         if call.action in ("ec2:DescribeInstances", "ec2:DescribeNetworkInterfaces", "autoscaling:DescribeAutoScalingGroups"):
             groups.describe_ticks(call.account, call.region)
         if call.reads and made[0] < 400:

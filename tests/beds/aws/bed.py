@@ -170,7 +170,7 @@ class Bed:
         self.ask("health", state=state, target_group=target_group, instance=instance)
 
     def set(self, **settings: Any) -> None:
-        """Set new_members, drain_calls, interface_calls, snapshot_calls, terminate_calls or image_tags, as `settings.Settings` says."""
+        """Set new_members, image_tags or one of the numbers of calls (drain_calls, ...), as `settings.Settings` says."""
         self.ask("set", **settings)
 
     def console(self, instance: str, text: str) -> None:

@@ -61,7 +61,7 @@ def _health(_: Application, state: str | None, target_group: str = "*", instance
 
 def _set(_: Application, **settings: Any) -> None:
     for name, value in settings.items():
-        if name not in ("new_members", "drain_calls", "interface_calls", "snapshot_calls", "terminate_calls", "image_tags"):
+        if name not in ("new_members", "drain_calls", "interface_calls", "nat_calls", "snapshot_calls", "terminate_calls", "image_tags"):
             raise KeyError(name)
         setattr(SETTINGS, name, value)
 

@@ -37,7 +37,7 @@ _EC2 = (
 
 
 def taken() -> dict[str, list[str]]:
-    """Return the names of all resources by type, such as ``ec2:vpc``; what is terminated or deleted counts as gone."""
+    """Return the names of all resources by type, such as ``ec2:vpc``; what is terminated, deleted or failed counts as gone."""
     found: dict[str, list[str]] = {}
     for kind, name in _all():
         found.setdefault(kind, []).append(name)
@@ -70,7 +70,7 @@ def _ec2(backend: Any) -> Iterator[tuple[str, str]]:
     defaults = {name for name, one in backend.vpcs.items() if one.is_default}
     for kind, named in held.items():
         for name, one in named.items():
-            if not _default(kind, name, one, defaults) and getattr(one, "state", "") not in ("deleted", "terminated"):
+            if not _default(kind, name, one, defaults) and getattr(one, "state", "") not in ("deleted", "terminated", "failed"):
                 yield f"ec2:{kind}", str(name)
     yield from (("ec2:address", one.allocation_id or one.public_ip) for one in backend.addresses)
     yield from (("ec2:instance", one.id) for one in backend.all_instances() if one.state != "terminated")

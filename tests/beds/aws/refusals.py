@@ -14,7 +14,7 @@ from moto.ec2.models.instance_types import INSTANCE_TYPES
 from moto.elbv2.models import elbv2_backends
 from moto.iam.models import iam_backends
 
-from aws import images, networks, zones
+from aws import images, nats, networks, zones
 from aws.protocols import Call, Refusal
 
 USER_DATA = 16_384
@@ -244,6 +244,7 @@ CHECKS: dict[str, Callable[[Call], None]] = {
     "ec2:DeleteSubnet": networks.check_subnet,
     "ec2:DeleteVpc": networks.check_vpc,
     "ec2:DetachInternetGateway": networks.check_detach,
+    "ec2:ReleaseAddress": nats.check_release,
     "ec2:DeleteNetworkInterface": networks.check_interface,
     "ec2:CreateLaunchTemplate": _template,
     "ec2:CreateLaunchTemplateVersion": _template,

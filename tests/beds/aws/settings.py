@@ -35,6 +35,8 @@ class Settings:
     """For how many DescribeTargetHealth a target that was deregistered shows as draining."""
     interface_calls: int = 1
     """For how many DescribeNetworkInterfaces a balancer's interfaces outlive it."""
+    nat_calls: int = 1
+    """For how many DescribeNatGateways a NAT gateway is pending, and deleting."""
     snapshot_calls: int = 1
     """For how many DescribeSnapshots a completed snapshot is still pending."""
     terminate_calls: int = 1
