@@ -6,9 +6,7 @@ import json
 from collections.abc import Mapping
 
 from i2kit.manifest.workloads import EnvSecret, Pod, SecretData, SecretVolume, Workload
-from i2kit.resources import Boot
-
-CLUSTER_DOMAIN = "svc.cluster.local"
+from i2kit.resources import CLUSTER_DOMAIN, Boot
 
 DRIVER_ROOM_BYTES = 1024
 """What is left for what a driver adds: the member's name, who may ask for its health, where its Secrets are fetched."""

@@ -136,11 +136,17 @@ def _refuse_conflicts(sides: _Sides) -> None:
                 Problem(
                     code="name-taken",
                     message=f"{resource.kind} {resource.name} belongs to application {other.resource.mark.application!r}",
-                    hint="rename the Service or put it into another namespace, or destroy the other application first",
+                    hint=_other_name(resource),
                 )
             )
     if problems:
         raise InvalidInput(problems)
+
+
+def _other_name(resource: Resource) -> str:
+    if isinstance(resource, DnsRecord) and resource.scope == "public":
+        return "take another name (annotation i2kit.dev/hostname), or destroy the other application first"
+    return "rename the Service or put it into another namespace, or destroy the other application first"
 
 
 def _wanted(resource: Resource, sides: _Sides) -> Change:

@@ -153,7 +153,7 @@ def _node(resource: Resource) -> Node:
 def _words(resource: Resource) -> tuple[str, str, Iterable[str]]:
     match resource:
         case DnsRecord():
-            return f"DNS record, {resource.type}", resource.name, ()
+            return f"{'public ' if resource.scope == 'public' else ''}DNS record, {resource.type}", resource.name, ()
         case Balancer():
             checks = f"checks {resource.health_path} on {resource.health_port}"
             return f"balancer, {resource.scope}", resource.service, [*(_port(port) for port in resource.ports), checks]

@@ -26,8 +26,9 @@ def _refused(workloads: Workloads, target: Target) -> Iterable[Problem]:
     ]
     for service in workloads.services:
         scope = Capability.BALANCER_PUBLIC if service.type == "LoadBalancer" else Capability.BALANCER_INTERNAL
-        protocols = {Capability[f"BALANCER_{port.protocol}"] for port in service.ports}
-        asked += [(capability, f"Service {service.name}", service.where) for capability in {scope, Capability.PRIVATE_DNS} | protocols]
+        needed = {scope, Capability.PRIVATE_DNS, *(Capability[f"BALANCER_{port.protocol}"] for port in service.ports)}
+        needed |= {Capability.PUBLIC_DNS} if service.hostnames else set()
+        asked += [(capability, f"Service {service.name}", service.where) for capability in needed]
     for workload in workloads.workloads:
         if secret_names(workload.pod):
             asked.append((Capability.SECRETS, f"Deployment {workload.name}", workload.where))

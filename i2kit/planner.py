@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from attrs import evolve
 
 from i2kit import names, sizing
-from i2kit.bootconfig import CLUSTER_DOMAIN, boot_of
-from i2kit.capabilities import Capability
+from i2kit.bootconfig import boot_of
+from i2kit.capabilities import Capability, Support
 from i2kit.errors import InvalidInput
 from i2kit.images.formats import FORMATS
 from i2kit.images.linuxkit_yaml import DRAIN_SECONDS, linuxkit_yaml, sources
@@ -20,6 +20,7 @@ from i2kit.manifest.workloads import Notice, Pod, SecretData, Service, Workload,
 from i2kit.misfits import misfits
 from i2kit.plan import Plan
 from i2kit.resources import (
+    CLUSTER_DOMAIN,
     Backend,
     Balancer,
     BalancerPort,
@@ -59,7 +60,7 @@ def plan(workloads: Workloads, locked: Locked, target: Target, *, secret_key: by
         groups[workload.namespace, workload.name] = of_revision(evolve(group, restarts=count), image, target)
     strategies = {key(groups[one.namespace, one.name]): one.strategy for one in workloads.workloads}
     balancers = [_balancer(service, groups, target) for service in workloads.services]
-    records = [_record(balancer, target) for balancer in balancers]
+    records = [one for service, balancer in zip(workloads.services, balancers, strict=True) for one in _records(service, balancer)]
     used = {name for group in groups.values() for name in group.boot.secrets.values()}
     resources: tuple[Resource, ...] = (
         target.network,
@@ -76,7 +77,7 @@ def plan(workloads: Workloads, locked: Locked, target: Target, *, secret_key: by
         resources=resources,
         fingerprint=fingerprint_of(resources, strategies),
         lock=locked,
-        notices=(*workloads.notices, *_unscaled(workloads.workloads, target)),
+        notices=(*workloads.notices, *_unscaled(workloads.workloads, target), *_unheard(workloads.services, target)),
         strategies=strategies,
         history_limit=max((one.history_limit for one in workloads.workloads), default=10),
     )
@@ -102,6 +103,14 @@ def _unscaled(workloads: Iterable[Workload], target: Target) -> Iterable[Notice]
                 message=f"{workload.name} runs at minReplicas ({workload.scaling.minimum}): provider {target.provider.name} "
                 f"does not scale groups ({level.reason})",
             )
+
+
+def _unheard(services: Iterable[Service], target: Target) -> Iterable[Notice]:
+    """Say which public names are not what they are elsewhere."""
+    level = target.provider.level(Capability.PUBLIC_DNS)
+    for service in services:
+        for name in service.hostnames if level.support is Support.EMULATED else ():
+            yield Notice(where=service.where, message=f"the name {name} is emulated by provider {target.provider.name}: {level.reason}")
 
 
 def empty(target: Target) -> Plan:
@@ -199,10 +208,12 @@ def _balancer(service: Service, groups: Mapping[tuple[str, str], InstanceGroup],
     )
 
 
-def _record(balancer: Balancer, target: Target) -> DnsRecord:
-    return DnsRecord(
+def _records(service: Service, balancer: Balancer) -> Iterable[DnsRecord]:
+    """Return the names of a Service: the one that others find it by inside, and the public ones."""
+    inside = DnsRecord(
         name=f"{balancer.service}.{balancer.mark.namespace}.{CLUSTER_DOMAIN}",
         mark=balancer.mark,
         balancer=balancer.name,
-        network=target.network.name,
+        network=balancer.network,
     )
+    return (inside, *(evolve(inside, name=name, scope="public") for name in service.hostnames))

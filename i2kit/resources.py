@@ -13,6 +13,9 @@ Kind = Literal["Network", "Image", "InstanceGroup", "Balancer", "DnsRecord", "Vo
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 MARK_SCHEMA = 1
+CLUSTER_DOMAIN = "svc.cluster.local"
+"""Under which a Service is found inside its environment, by name and namespace."""
+
 HEALTH_PORT = 10256
 """The port on which every guest serves ``/readyz`` and ``/livez``."""
 
@@ -193,13 +196,17 @@ class Balancer:
 
 @frozen(kw_only=True)
 class DnsRecord:
-    """A name in the environment's zone that answers with a balancer's address; `name` is fully qualified, without a final dot."""
+    """A name that answers with a balancer's address; `name` is fully qualified, without a final dot.
+
+    With the scope `private` it answers inside the environment only, with `public` everywhere.
+    """
 
     name: str
     mark: Mark
     balancer: str
     network: str
     type: Literal["A", "CNAME"] = "A"
+    scope: Literal["private", "public"] = "private"
     kind: Literal["DnsRecord"] = "DnsRecord"
 
     @property

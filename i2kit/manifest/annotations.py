@@ -11,6 +11,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode
 from i2kit.manifest import syntax
 from i2kit.manifest.canaries import CanarySteps
 from i2kit.manifest.fieldtypes import Choice, MapOf, Text
+from i2kit.manifest.hostnames import HostNames
 from i2kit.manifest.page import INVALID, Page, did_you_mean
 from i2kit.manifest.table import Row, Struct, Tree, supported
 
@@ -18,6 +19,7 @@ PREFIX = "i2kit.dev/"
 STRATEGY = f"{PREFIX}strategy"
 CANARY_STEPS = f"{PREFIX}canary-steps"
 PROMOTION = f"{PREFIX}promotion"
+HOSTNAME = f"{PREFIX}hostname"
 
 _ROLLING = "it is Kubernetes' own: write spec.strategy: {type: RollingUpdate}"
 _RECREATE = "it is Kubernetes' own: write spec.strategy: {type: Recreate}"
@@ -100,9 +102,11 @@ class Annotations(MapOf):
         )
 
     def _hint(self, key: str) -> str:
+        for kind, rows in _OF_KINDS.items():
+            if key in {row.name for row in rows}:
+                return f"it belongs into the metadata of the {kind} itself"
         if not self._known:
-            known = {row.name for row in DEPLOYMENT_ANNOTATIONS}
-            return "it belongs into the metadata of the Deployment itself" if key in known else "remove it"
+            return "remove it"
         # With the prefix, which all of them share, any two would be near each other.
         near = did_you_mean(key.removeprefix(PREFIX)[:80], (name.removeprefix(PREFIX) for name in self._known))
         return near.replace("'", f"'{PREFIX}", 1)
@@ -119,3 +123,7 @@ DEPLOYMENT_ANNOTATIONS = (
     supported(CANARY_STEPS, CanarySteps(), 'with canary, and required there; such as "10%, pause, 50%, 5m"'),
     supported(PROMOTION, Choice("automatic", "manual"), "with blue-green; `automatic` when absent"),
 )
+SERVICE_ANNOTATIONS = (
+    supported(HOSTNAME, HostNames(), "with type LoadBalancer: public names that answer with its address, with commas between them"),
+)
+_OF_KINDS = {"Deployment": DEPLOYMENT_ANNOTATIONS, "Service": SERVICE_ANNOTATIONS}

@@ -19,7 +19,7 @@ from i2kit.manifest.kinds import KINDS
 from i2kit.manifest.objects import DEFAULT_NAMESPACE, Key, Objects, Unread, config_data, namespace_of, secret_data
 from i2kit.manifest.page import Page, TooLarge, did_you_mean
 from i2kit.manifest.scalars import NULLS
-from i2kit.manifest.services import Selectable, service
+from i2kit.manifest.services import Selectable, check_hostnames, service
 from i2kit.manifest.simplified import SIMPLIFIED, is_simplified, simplified
 from i2kit.manifest.sources import Source
 from i2kit.manifest.table import Tree
@@ -316,7 +316,9 @@ def _tie(reading: _Reading, names: Sequence[str], order: dict[str, int]) -> Work
             services += [balanced] if balanced else []
     workloads = scaled(workloads, [tree for kind, tree in reading.items if kind == "HorizontalPodAutoscaler"], objects.unread)
     selectable = Selectable(workloads, broken=frozenset(broken), unread=_unread_labels(reading))
-    services += [service(tree, selectable) for kind, tree in reading.items if kind == "Service"]
+    read = [(service(tree, selectable), tree) for kind, tree in reading.items if kind == "Service"]
+    check_hostnames(read)
+    services += [one for one, _ in read]
     for kind, tree in reading.items:
         if kind == "PodDisruptionBudget":
             report_budget(tree, selectable)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from i2kit.manifest import pullsecrets, syntax
 from i2kit.manifest.amounts import NumberOrShare
-from i2kit.manifest.annotations import DEPLOYMENT_ANNOTATIONS, STRATEGY, Annotations
+from i2kit.manifest.annotations import DEPLOYMENT_ANNOTATIONS, SERVICE_ANNOTATIONS, STRATEGY, Annotations
 from i2kit.manifest.fieldtypes import Choice, Integer, ListOf, MapOf, Text
 from i2kit.manifest.podfields import (
     LABELS,
@@ -200,6 +200,7 @@ SERVICE = _object(
         required=True,
     ),
     ignored("status", _KEPT),
+    annotations=Annotations("Service", *SERVICE_ANNOTATIONS),
 )
 
 CONFIG_MAP = _object(

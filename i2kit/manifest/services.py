@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from i2kit.manifest.annotations import HOSTNAME, own_annotations
 from i2kit.manifest.objects import Unread, namespace_of
 from i2kit.manifest.page import did_you_mean
 from i2kit.manifest.table import Tree
@@ -57,8 +58,37 @@ def service(tree: Tree, selectable: Selectable) -> Service:
         ports=_ports(spec, selected, selectable),
         workloads=tuple(workload.name for workload in selected),
         where=meta.where("name"),
-        annotations=meta.get("annotations") or {},
+        annotations=dict(meta.get("annotations") or {}),
+        hostnames=_hostnames(own_annotations(meta), spec),
     )
+
+
+def _hostnames(own: Tree, spec: Tree) -> tuple[str, ...]:
+    names: tuple[str, ...] = own.get(HOSTNAME, ())
+    if names and spec.get("type") != "LoadBalancer" and not spec.broken("type"):
+        own.problem(
+            "not-published",
+            f"{names[0]} is to be a public name of a Service that is reached from inside only",
+            HOSTNAME,
+            expected="spec.type LoadBalancer",
+            hint="write type: LoadBalancer, or remove the annotation",
+        )
+    return names
+
+
+def check_hostnames(services: Sequence[tuple[Service, Tree]]) -> None:
+    """Say where two Services have the same public name."""
+    first: dict[str, Service] = {}
+    for service, tree in services:
+        for name in service.hostnames:
+            other = first.setdefault(name, service)
+            if other is not service:
+                own_annotations(tree.sub("metadata")).problem(
+                    "duplicate-hostname",
+                    f"{name} is a name of Service {other.name} in namespace {other.namespace} as well",
+                    HOSTNAME,
+                    expected="every public name at one Service",
+                )
 
 
 def _selected(spec: Tree, namespace: str, selectable: Selectable) -> list[Workload]:

@@ -263,7 +263,10 @@ class ServicePort:
 
 @frozen(kw_only=True)
 class Service:
-    """A Service in front of the workloads of its namespace that its selector matches; `workloads` are their names."""
+    """A Service in front of the workloads of its namespace that its selector matches; `workloads` are their names.
+
+    `hostnames` are the public names that answer with its address.
+    """
 
     name: str
     namespace: str
@@ -272,6 +275,7 @@ class Service:
     workloads: tuple[str, ...]
     where: Where
     annotations: dict[str, str] = field(factory=dict)
+    hostnames: tuple[str, ...] = ()
 
 
 @frozen(kw_only=True)

@@ -31,12 +31,14 @@ class DriverConformance:
     """What every driver must do. Give the fixture `provider`; override the others where the defaults do not fit.
 
     `patience_seconds` is how long the provider may take to show what it has accepted, `boots` whether the images of the fixture `context`
-    run and become ready, `record_bytes` the size of a record that must fit.
+    run and become ready, `record_bytes` the size of a record that must fit. `public_domain` is one under which the provider can make
+    public names.
     """
 
     patience_seconds: ClassVar[float] = 10.0
     boots: ClassVar[bool] = False
     record_bytes: ClassVar[int] = 64 * 1024
+    public_domain: ClassVar[str] = "conformance.example"
 
     @pytest.fixture
     def provider(self) -> Provider:
@@ -247,6 +249,20 @@ class DriverConformance:
         moved = evolve(bench.samples.record(one), balancer=other.name)
         bench.apply("update", moved)
         bench.is_as_asked(moved)
+
+    def test_a_public_name_stands_beside_the_private_one(self, bench: Bench) -> None:
+        bench.requires("DnsRecord", also=(Capability.PUBLIC_DNS,))
+        group, _ = bench.make_balancer()
+        one, other = bench.samples.balancer(group), bench.samples.balancer(group, service="api")
+        private, public = bench.samples.record(one), bench.samples.public_record(one, self.public_domain)
+        bench.make(other, private, public)
+        moved = evolve(public, balancer=other.name)
+        bench.apply("update", moved)
+        bench.is_as_asked(moved)
+        bench.is_as_asked(private)
+        bench.apply("delete", moved)
+        bench.is_gone(moved)
+        bench.is_as_asked(private)
 
     def test_secrets_never_show(self, bench: Bench) -> None:
         group = bench.make_group(secret="1")  # noqa: S106 - a version

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Iterable
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from i2kit import names
 from i2kit.driver import Limits
@@ -113,6 +113,10 @@ class Samples:
             balancer=balancer.name,
             network=balancer.network,
         )
+
+    def public_record(self, balancer: Balancer, domain: str) -> DnsRecord:
+        """A public name of a balancer's service, under `domain`."""
+        return evolve(self.record(balancer), name=f"{balancer.service}.{domain}", scope="public")
 
     def workload(self, version: str = "1", *, replicas: int = 1, workload: str = "web", secret: str | None = None) -> tuple[Resource, ...]:
         """A workload with all that it needs, in an order in which it can be made: one resource of every kind (a Secret if it uses one)."""

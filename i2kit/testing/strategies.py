@@ -123,7 +123,18 @@ def workloads(draw: st.DrawFn, *, images: tuple[str, ...] = ("hello:1",)) -> Wor
         if draw(st.booleans()):
             kind: Literal["ClusterIP", "LoadBalancer"] = draw(st.sampled_from(["ClusterIP", "LoadBalancer"]))
             port = ServicePort(port=draw(st.integers(1, 9000)), target_port=8080, name="http")
-            services.append(Service(name=name, namespace=namespace, type=kind, ports=(port,), workloads=(name,), where=_WHERE))
+            public = kind == "LoadBalancer" and draw(st.booleans())
+            services.append(
+                Service(
+                    name=name,
+                    namespace=namespace,
+                    type=kind,
+                    ports=(port,),
+                    workloads=(name,),
+                    where=_WHERE,
+                    hostnames=(f"{name}.{namespace}.example.com",) if public else (),
+                )
+            )
     return Workloads(workloads=tuple(deployments), services=tuple(services), secrets=tuple(secrets))
 
 

@@ -25,7 +25,7 @@ CAPABILITIES = {
     Capability.BALANCER_PUBLIC: _FULL,
     Capability.WEIGHTS: _FULL,
     Capability.PRIVATE_DNS: _FULL,
-    Capability.PUBLIC_DNS: Level(support=Support.NOT_IMPLEMENTED, reason="no manifest asks for a public name yet"),
+    Capability.PUBLIC_DNS: _FULL,
     Capability.SECRETS: _FULL,
     Capability.VOLUMES: Level(support=Support.NOT_IMPLEMENTED, reason="disks come with StatefulSets"),
     Capability.AUTOSCALING: _FULL,

@@ -109,9 +109,11 @@ class Dnsmasq:
             self._restart()
 
     def unname(self, name: str) -> None:
-        """Have `name` not answer any more."""
-        (self._folders.state / "dns" / name).unlink(missing_ok=True)
-        if not self._await(lambda: not self.resolve(name)):
+        """Have `name` not answer any more, or as it does outside."""
+        path = self._folders.state / "dns" / name
+        ours = path.read_text().split()[:1] if path.exists() else []
+        path.unlink(missing_ok=True)
+        if not self._await(lambda: not (answer := self.resolve(name)) or answer != ours):
             self._restart()
 
     def resolve(self, name: str) -> list[str] | None:

@@ -26,7 +26,7 @@ CAPABILITIES = {
     Capability.BALANCER_PUBLIC: Level(support=Support.EMULATED, reason="published on this machine's loopback address"),
     Capability.WEIGHTS: _FULL,
     Capability.PRIVATE_DNS: _FULL,
-    Capability.PUBLIC_DNS: Level(support=Support.UNSUPPORTED, reason="nobody outside this machine asks its dnsmasq"),
+    Capability.PUBLIC_DNS: Level(support=Support.EMULATED, reason="answered inside the environment only, instead of the real one"),
     Capability.SECRETS: _FULL,
     Capability.VOLUMES: Level(support=Support.NOT_IMPLEMENTED, reason="disks come with StatefulSets"),
     Capability.AUTOSCALING: Level(support=Support.UNSUPPORTED, reason="nothing on this machine measures the load"),

@@ -83,7 +83,7 @@ def test_the_wheel_has_every_module_type_marker_and_entry_point_and_nothing_else
 
 def test_a_plugin_installed_from_its_folder_is_listed(installed: Path, tmp_path: Path) -> None:
     listed = {one["name"]: one for one in json.loads(call(installed / "i2kit", "providers", "-o", "json", cwd=tmp_path))}
-    assert set(listed) == {"local", "memory"}
+    assert set(listed) == {"aws", "local", "memory"}
     assert {one["error"] for one in listed.values()} == {""}
     assert listed["memory"]["source"] == "i2kit-memory 0.1"
 

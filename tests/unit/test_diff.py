@@ -120,3 +120,12 @@ def test_a_name_of_another_application_is_refused() -> None:
     other = plan(workloads(services=(service(),)), locked(), evolve(target(), application="other"))
     with pytest.raises(InvalidInput, match=r"DnsRecord hello.default.svc.cluster.local belongs to application 'other'"):
         diff(planned(), seen(other))
+
+
+def test_a_public_name_of_another_application_is_refused_too() -> None:
+    named = (service(hostnames=("shop.example.com",)),)
+    elsewhere = evolve(named[0], name="other", hostnames=named[0].hostnames)
+    other = plan(workloads(services=(elsewhere,)), locked(), evolve(target(), application="other"))
+    with pytest.raises(InvalidInput, match=r"DnsRecord shop.example.com belongs to application 'other'; take another name") as caught:
+        diff(plan(workloads(services=named), locked(), target()), seen(other))
+    assert len(caught.value.problems) == 1

@@ -109,6 +109,11 @@ def named(text: str) -> Plan:
     )
 
 
+def test_public_names_are_told_from_private_ones() -> None:
+    drawn = graph(evolve(named("x"), resources=(evolve(RECORD, name="shop.example.com", scope="public"),)), "dot")
+    assert "public DNS record, A\\nshop.example.com" in drawn
+
+
 def printable(text: str) -> str:
     return "".join(one if one.isprintable() else "\ufffd" for one in text)
 

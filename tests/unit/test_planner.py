@@ -245,3 +245,35 @@ def test_a_container_with_nothing_to_run_is_refused() -> None:
     assert [(one.code, one.where) for one in caught.value.problems] == [("no-command", HERE)]
     told = workload(pod=Pod(containers=(container(command=("/bin/hello",)),)))
     assert plan(workloads(told), silent, target()).resources
+
+
+def test_public_names_stand_beside_the_private_one_and_lead_to_the_same_balancer() -> None:
+    planned = plan(workloads(services=(service(hostnames=("shop.example.com", "www.example.com")),)), locked(), target())
+    records = [one for one in planned.resources if isinstance(one, DnsRecord)]
+    assert [(one.name, one.scope) for one in records] == [
+        ("hello.default.svc.cluster.local", "private"),
+        ("shop.example.com", "public"),
+        ("www.example.com", "public"),
+    ]
+    assert {(one.balancer, one.mark) for one in records} == {(the(planned, Balancer).name, the(planned, Balancer).mark)}
+    assert planned.notices == ()
+
+
+def test_public_names_need_a_provider_that_has_them() -> None:
+    level = Level(support=Support.UNSUPPORTED, reason="it has no zones")
+    with pytest.raises(InvalidInput, match=r"Service hello needs public names.*it has no zones"):
+        plan(workloads(services=(service(hostnames=("shop.example.com",)),)), locked(), target(PUBLIC_DNS=level))
+    assert plan(workloads(services=(service(),)), locked(), target(PUBLIC_DNS=level))
+
+
+def test_a_public_name_that_is_emulated_is_told() -> None:
+    level = Level(support=Support.EMULATED, reason="it answers inside only")
+    (notice,) = plan(workloads(services=(service(hostnames=("shop.example.com",)),)), locked(), target(PUBLIC_DNS=level)).notices
+    assert notice.message == "the name shop.example.com is emulated by provider sample: it answers inside only"
+    assert notice.where == service().where
+
+
+def test_records_of_before_there_were_public_names_are_read() -> None:
+    data = wire.to_data(plan(workloads(services=(service(),)), locked(), target()))
+    assert [one.pop("scope") for one in data["resources"] if one["kind"] == "DnsRecord"] == ["private"]
+    assert wire.from_data(json.loads(json.dumps(data)), Plan) == plan(workloads(services=(service(),)), locked(), target())

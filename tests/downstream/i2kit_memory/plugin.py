@@ -23,6 +23,7 @@ CAPABILITIES = {
             Capability.BALANCER_PUBLIC,
             Capability.WEIGHTS,
             Capability.PRIVATE_DNS,
+            Capability.PUBLIC_DNS,
             Capability.SECRETS,
         ),
         Level(support=Support.EMULATED, reason="it is written down; no VM runs and nothing listens"),

@@ -167,6 +167,29 @@ def test_names_come_and_go_while_dnsmasq_keeps_running(bed: Bed) -> None:
     assert bed.program("dnsmasq") == pid
 
 
+def test_a_public_name_is_answered_inside(bed: Bed) -> None:
+    balancer = public(bed)
+    # Under a zone of which nothing is asked outside.
+    record = samples(bed).public_record(balancer, "i2kit.internal")
+    bed.apply("create", samples(bed).network(), balancer, record)
+    pid = bed.program("dnsmasq")
+    assert bed.region.dnsmasq.resolve(record.name) == [bed.region.state.balancers()[balancer.name].vip]
+    assert bed.faults(record) == ()
+    bed.apply("delete", record)
+    assert bed.region.dnsmasq.resolve(record.name) == []
+    assert bed.program("dnsmasq") == pid
+
+
+def test_a_name_that_answers_otherwise_without_us_is_gone_all_the_same(bed: Bed, monkeypatch: Any) -> None:
+    balancer = public(bed)
+    record = samples(bed).public_record(balancer, "i2kit.internal")
+    bed.apply("create", samples(bed).network(), balancer, record)
+    pid = bed.program("dnsmasq")
+    monkeypatch.setattr(bed.region.dnsmasq, "resolve", lambda _name: ["192.0.2.7"])
+    bed.apply("delete", record)
+    assert bed.program("dnsmasq") == pid
+
+
 def test_a_secret_is_in_no_command_line_and_no_file_that_others_read(bed: Bed) -> None:
     secret = samples(bed).secret()
     old = os.umask(0)

@@ -89,6 +89,10 @@ def test_what_is_saved_is_read_back(folders: Folders) -> None:
     assert state.groups() == {GROUP.name: group}
     assert state.balancers() == {balancer.resource.name: balancer}
     assert list(state.names()) == [record]
+    longest = evolve(record, name=f"{'a.' * 104}example.com0", scope="public")
+    assert len(longest.name) == 220
+    state.save_name(longest)
+    assert set(state.names()) == {record, longest}
     assert list(state.secrets()) == [SAMPLES.secret()]
     assert state.secret_values(SAMPLES.secret().name) == {"user": "cm9vdA=="}
 
