@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import boto3
 import botocore.exceptions
@@ -53,6 +55,7 @@ _PASSING = frozenset(
 )
 # No answer, or half of one: nobody knows whether the request had its effect.
 _LOST = (botocore.exceptions.HTTPClientError, botocore.exceptions.ConnectionError, ResponseParserError)
+_AWS_DOMAINS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
 _EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
 _NO_CREDENTIALS = (
     "configure them as for the aws command: environment variables, a profile (aws configure, aws sso login), or an instance role"
@@ -164,6 +167,14 @@ class Gateway:
             if not more:
                 return
             wanted |= more
+
+    def endpoint(self, service: str) -> dict[str, str]:
+        """Return where a service is asked (``endpoint``), and, where that is no address of AWS's own, whom to trust (``ca``, as PEM)."""
+        url = str(self.clients.client(service).meta.endpoint_url)
+        if (urlsplit(url).hostname or "").endswith(_AWS_DOMAINS):
+            return {"endpoint": url}
+        bundle = botocore.session.Session(profile=self.settings.profile).get_config_variable("ca_bundle")
+        return {"endpoint": url, **({"ca": Path(bundle).read_text()} if bundle else {})}
 
     @property
     def account(self) -> str:

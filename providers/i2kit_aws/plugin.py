@@ -9,6 +9,7 @@ from i2kit.driver import DRIVER_API, CallLimits, Driver, Limits, Provider
 from i2kit.environment import Environment
 from i2kit.errors import Problem
 from i2kit.hookspecs import hookimpl
+from i2kit_aws import catalogue
 from i2kit_aws.settings import NETWORK, SETTINGS
 
 _FULL = Level(support=Support.FULL)
@@ -33,12 +34,17 @@ CAPABILITIES = {
 # ELBv2's names end at 32; an image's name has its digest's first sixteen digits besides.
 NAME_LENGTHS = {"InstanceGroup": 63, "Balancer": 32, "Network": 63, "Image": 63, "Secret": 63}
 
+ANNOTATIONS = {
+    catalogue.OPTION: "the instance type of the Deployment's VMs, such as m7g.large; without it the cheapest that fits",
+    "instance-profile": "the name of an instance profile for the Deployment's VMs, where i2kit is to make no role for their Secrets",
+}
+
 
 def limits() -> Limits:
     """Return what the largest instance that i2kit takes has, and what AWS says of names and user data."""
     return Limits(
-        max_memory_mib=768 << 10,
-        max_cpu_millis=192_000,
+        max_memory_mib=catalogue.GREATEST_MIB,
+        max_cpu_millis=catalogue.GREATEST_MILLIS,
         max_replicas=1000,
         boot_config_bytes=16 << 10,
         secrets_in_boot_config=False,
@@ -72,7 +78,7 @@ PROVIDER = Provider(
     check=check,
     settings=SETTINGS,
     network=NETWORK,
-    annotations={"InstanceGroup": {}, "Balancer": {}},
+    annotations={"InstanceGroup": ANNOTATIONS, "Balancer": {}},
     # Requests are tried again one by one in the gateway; a change is only when that was not enough.
     calls=CallLimits(concurrency=16, attempts=2, call_seconds=300.0),
     platform="aws",

@@ -1,25 +1,124 @@
-"""Secrets as SecureStrings of Systems Manager, and the roles that may read them."""
+"""Secrets as SecureStrings of Systems Manager: each key's value in pieces, each of which says what it is part of."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import base64
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from attrs import asdict, evolve, frozen
 
 from i2kit.driver import Context
+from i2kit.errors import ProviderError
 from i2kit.plan import ObservedResource
-from i2kit.resources import Secret
+from i2kit.resources import Mark, Secret
+from i2kit_aws import tags
+from i2kit_aws.gateway import AwsError, absent
 from i2kit_aws.site import Site
+
+FOLDER = "secrets"
+# 4096 characters are what a parameter of the standard tier, which costs nothing, may have.
+_PREFIX = "b:"
+_PIECE = 4096 - len(_PREFIX)
+# The most that one request removes, and how often it is said how far it got.
+_AT_ONCE = 10
+_TOO_MANY = "an account has at most 10,000 of them in a region; `i2kit gc` removes Secrets that nothing uses any more"
+
+
+@frozen(kw_only=True)
+class _Facts:
+    """What a parameter's description says of its Secret: what the plan had, and of how many parameters it is one (`of`)."""
+
+    mark: Mark
+    secret: str
+    version: str
+    of: int
+
+    def text(self) -> str:
+        return json.dumps(asdict(self), separators=(",", ":"))
+
+    @classmethod
+    def read(cls, text: str) -> _Facts | None:
+        """Return what a description says; None when it is none of ours."""
+        try:
+            given = json.loads(text)
+            return cls(mark=Mark(**given.pop("mark")), **given)
+        except (ValueError, TypeError, KeyError, AttributeError):
+            return None
+
+
+def path_of(site: Site, secret: str) -> str:
+    """Return the path below which the values of the `Secret` resource of that name lie."""
+    return site.path(FOLDER, secret)
 
 
 def observe(site: Site) -> Sequence[ObservedResource]:
-    """Return what is there of the environment."""
-    raise NotImplementedError
+    """Return the environment's Secrets, by the names and descriptions of their parameters: values are not read."""
+    root = site.path(FOLDER)
+    found: dict[str, dict[str, str]] = defaultdict(dict)
+    for parameter in _described(site, {"Key": "Path", "Option": "Recursive", "Values": [root]}):
+        resource, _, rest = str(parameter["Name"]).removeprefix(f"{root}/").partition("/")
+        found[resource][rest] = str(parameter.get("Description") or "")
+    return [one for name, pieces in sorted(found.items()) if (one := _observed(name, pieces)) is not None]
+
+
+def _observed(name: str, pieces: Mapping[str, str]) -> ObservedResource | None:
+    facts = next((one for text in pieces.values() if (one := _Facts.read(text)) is not None), None)
+    if facts is None:
+        return None
+    keys = sorted({piece.rpartition("/")[0] for piece in pieces} - {""})
+    secret = Secret(name=name, mark=facts.mark, secret=facts.secret, version=facts.version, keys=tuple(keys))
+    missing = facts.of - len(pieces)
+    faults = (f"{missing} of its {facts.of} parameters are missing",) if missing > 0 else ()
+    return ObservedResource(resource=secret, faults=faults)
 
 
 def ensure(site: Site, secret: Secret, context: Context) -> None:
-    """Make it as it is asked for."""
-    raise NotImplementedError
+    """Have all parameters of the Secret. A name stands for one version: what is there already is what it should be."""
+    wanted = _pieces(secret, context)
+    facts = _Facts(mark=secret.mark, secret=secret.secret, version=secret.version, of=len(wanted))
+    given = {"Description": facts.text(), "Tags": tags.listed(site.tags(secret.mark, secret.name))}
+    for number, (rest, value) in enumerate(wanted.items()):
+        if number and number % _AT_ONCE == 0:
+            context.progress(f"{number} of {len(wanted)} parameters of {secret.name} are there")
+        context.check()
+        _put(site, f"{path_of(site, secret.name)}{rest}", value, given)
+
+
+def _pieces(secret: Secret, context: Context) -> dict[str, str]:
+    """Return the values of the Secret's parameters by how their names go on behind its path."""
+    found: dict[str, str] = {}
+    for key, value in context.secret(secret.name).items():
+        text = base64.b64encode(value.reveal()).decode()
+        parts = [text[start : start + _PIECE] for start in range(0, len(text), _PIECE)] or [""]
+        found |= {f"/{key}/{index}.{len(parts)}": f"{_PREFIX}{part}" for index, part in enumerate(parts)}
+    # A Secret without keys is a parameter at the path itself, where nobody looks for values.
+    return found or {"": _PREFIX}
+
+
+def _put(site: Site, name: str, value: str, given: Mapping[str, Any]) -> None:
+    # Neither Overwrite, which does not go with tags, nor a key: AWS's own encrypts, which is for whoever may read the parameter.
+    try:
+        absent("ParameterAlreadyExists")(
+            lambda: site.gateway.call("ssm", "PutParameter", Name=name, Value=value, Type="SecureString", **given)
+        )
+    except AwsError as error:
+        if error.code != "ParameterLimitExceeded":
+            raise
+        raise ProviderError(evolve(one, hint=_TOO_MANY) for one in error.problems) from error
 
 
 def delete(site: Site, secret: Secret, context: Context) -> None:
-    """Remove it; nothing happens when it is not there."""
-    raise NotImplementedError
+    """Remove all parameters of the Secret; nothing happens when there are none."""
+    path = path_of(site, secret.name)
+    found = (str(one["Name"]) for one in _described(site, {"Key": "Name", "Option": "BeginsWith", "Values": [path]}))
+    names = [name for name in found if name == path or name.startswith(f"{path}/")]
+    for start in range(0, len(names), _AT_ONCE):
+        context.check()
+        site.gateway.call("ssm", "DeleteParameters", Names=names[start : start + _AT_ONCE])
+
+
+def _described(site: Site, wanted: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    return site.gateway.pages("ssm", "DescribeParameters", "Parameters", ParameterFilters=[wanted], MaxResults=50)

@@ -17,6 +17,7 @@ from aws.sample import Sample
 
 from i2kit.environment import Environment
 from i2kit.testing.cloud.clock import FakeClock
+from i2kit.testing.context import SampleContext
 from i2kit_aws import gateway, waits
 from i2kit_aws.site import Site
 
@@ -83,3 +84,9 @@ def environment() -> Environment:
 def site(as_user: Bed, environment: Environment) -> Site:
     """The environment's site."""
     return Site.of(environment)
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> SampleContext:
+    """What a driver may ask for while it applies a change."""
+    return SampleContext(tmp_path)
