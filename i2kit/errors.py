@@ -102,6 +102,10 @@ class ProviderError(I2kitError):
     """A provider's own failure, in the provider's words."""
 
 
+class MissingCredentials(ProviderError):
+    """There are no credentials, or none that are valid any more: nothing can be asked, though a plan can still be made."""
+
+
 class TransientError(ProviderError):
     """A failure that passes by itself: throttling, a lost answer, a server that restarts. The call may be made again.
 
