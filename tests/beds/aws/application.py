@@ -212,7 +212,7 @@ def _ticks(call: Call) -> None:
     if call.service == "autoscaling" and call.reads:
         # AWS tries again and again; a reader is what makes time pass here.
         groups.settle()
-    if call.action == "ec2:DescribeSnapshots":
+    if call.action in ("ec2:DescribeSnapshots", "ec2:DescribeImages"):
         images.describe_ticks(call)
 
 

@@ -173,6 +173,14 @@ class Bed:
         """Set new_members, image_tags or one of the numbers of calls (drain_calls, ...), as `settings.Settings` says."""
         self.ask("set", **settings)
 
+    def snapshot(self, snapshot: str, state: str | None = None, message: str = "", age: float = 0.0) -> None:
+        """Set a snapshot's state, such as ``error``, and what AWS says about it; let it be older by `age` seconds."""
+        self.ask("snapshot", snapshot=snapshot, state=state, message=message, age=age)
+
+    def image(self, name: str, state: str, message: str = "", calls: int = 0) -> None:
+        """Set the state of the image of a name, such as ``failed``, and why; it stays ``pending`` for so many DescribeImages."""
+        self.ask("image", name=name, state=state, message=message, calls=calls)
+
     def console(self, instance: str, text: str) -> None:
         """Set what an instance has said on its console; until then it has said nothing."""
         self.ask("console", instance=instance, text=text)

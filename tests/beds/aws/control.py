@@ -9,9 +9,9 @@ from moto.ec2.models import ec2_backends
 from moto.ec2.models.instances import Instance
 from moto.moto_api._internal.models import moto_api_backend
 
-from aws import groups, inventory
+from aws import groups, images, inventory
 from aws.application import Application
-from aws.settings import SETTINGS, CapacityFailure, renew
+from aws.settings import SETTINGS, CapacityFailure, Settings, renew
 
 
 def handle(application: Application, verb: str, given: dict[str, Any]) -> Any:
@@ -61,9 +61,17 @@ def _health(_: Application, state: str | None, target_group: str = "*", instance
 
 def _set(_: Application, **settings: Any) -> None:
     for name, value in settings.items():
-        if name not in ("new_members", "drain_calls", "interface_calls", "nat_calls", "snapshot_calls", "terminate_calls", "image_tags"):
+        if name not in {"new_members", "image_tags", *(one for one in Settings.__slots__ if one.endswith("_calls"))}:
             raise KeyError(name)
         setattr(SETTINGS, name, value)
+
+
+def _snapshot(_: Application, snapshot: str, state: str | None = None, message: str = "", age: float = 0.0) -> None:
+    images.set_snapshot(snapshot, state, message, age)
+
+
+def _image(_: Application, name: str, state: str, message: str = "", calls: int = 0) -> None:
+    images.set_image(name, state, message, calls)
 
 
 def _console(_: Application, instance: str, text: str) -> None:
@@ -123,6 +131,8 @@ VERBS: dict[str, Any] = {
     "release": _release,
     "health": _health,
     "set": _set,
+    "snapshot": _snapshot,
+    "image": _image,
     "console": _console,
     "capacity": _capacity,
     "enough": _enough,

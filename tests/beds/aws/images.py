@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import datetime
 import hashlib
 from typing import Any
 
@@ -44,7 +45,8 @@ def check(call: Call) -> None:
             raise Refusal("ConflictException", "The request uses the same client token as a previous, but non-identical request.", 409)
         return
     snapshot = backend.snapshots.get(given.get("SnapshotId", ""))
-    if snapshot is None:
+    # A snapshot that was deleted is not dropped here by moto.
+    if snapshot is None or snapshot.snapshot_id not in backend.ec2_backend.snapshots:
         raise Refusal(
             "ResourceNotFoundException", f"The snapshot '{given.get('SnapshotId')}' does not exist.", 404, Reason="SNAPSHOT_NOT_FOUND"
         )
@@ -122,7 +124,14 @@ def _completed(backend: Any, snapshot_id: str) -> str:
 
 
 def describe_ticks(call: Call) -> None:
-    """Let completed snapshots come nearer to being so, as readers look at them."""
+    """Let completed snapshots come nearer to being so, and registered images to being available, as readers look at them."""
+    if call.action == "ec2:DescribeImages":
+        for image in ec2_backends[call.account][call.region].amis.values():
+            left = image.__dict__.get("calls_left", 0)
+            image.__dict__["calls_left"] = left - 1
+            if image.state == "pending" and left <= 0:
+                image.state = "available"
+        return
     for snapshot in ec2_backends[call.account][call.region].snapshots.values():
         left = getattr(snapshot, "calls_left", None)
         if left is not None and snapshot.status == "pending":
@@ -150,6 +159,9 @@ def check_image(call: Call) -> None:
             raise Refusal("InvalidSnapshot.NotFound", f"The snapshot '{wanted}' does not exist.")
         if wanted and snapshot.status != "completed":
             raise Refusal("IncorrectState", f"Snapshot {wanted} is in invalid state - {snapshot.status}")
+        if wanted and "Encrypted" in one["Ebs"]:
+            message = f"the encrypted flag cannot be specified since device {one.get('DeviceName')} has a snapshot specified."
+            raise Refusal("InvalidBlockDeviceMapping", message)
         size = one.get("Ebs", {}).get("VolumeSize")
         if wanted and size is not None and size < snapshot.volume.size:
             raise Refusal("InvalidBlockDeviceMapping", f"Volume of size {size}GB is smaller than snapshot '{wanted}'.")
@@ -184,6 +196,8 @@ def _registered(response: Any) -> ActionResult:
         image_location=f"{backend.account_id}/{given.get('Name')}",
         hypervisor="xen",
     )
+    if SETTINGS.image_calls:
+        image.state, image.__dict__["calls_left"] = "pending", SETTINGS.image_calls
     for spec in given.get("TagSpecifications", []) if SETTINGS.image_tags else []:
         image.add_tags({one["Key"]: one["Value"] for one in spec["Tags"]})
     return ActionResult({"ImageId": image.id})
@@ -197,3 +211,30 @@ def _deregistered(stock: Any) -> Any:
                 snapshot.from_ami = None
 
     return deregister
+
+
+def set_snapshot(name: str, state: str | None, message: str, age: float) -> None:
+    """Let a snapshot have failed, or have been started so many seconds before it was. Raises KeyError when there is none."""
+    for regions in ebs_backends.values():
+        for backend in regions.values():
+            if name in backend.snapshots:
+                snapshot = backend.snapshots[name]
+                snapshot.start_time -= datetime.timedelta(seconds=age)
+                if state is not None:
+                    shown = backend.ec2_backend.snapshots[name]
+                    snapshot.status = shown.status = state
+                    shown.state_message = message
+                return
+    raise KeyError(name)
+
+
+def set_image(name: str, state: str, message: str, calls: int) -> None:
+    """Let an image have failed, or be pending for so many readers. Raises KeyError when there is none of the name."""
+    for regions in ec2_backends.values():
+        for backend in regions.values():
+            for image in backend.amis.values():
+                if image.name == name:
+                    image.state, image.__dict__["calls_left"] = state, calls
+                    image.__dict__["state_reason"] = {"Code": "Server.InternalError", "Message": message}
+                    return
+    raise KeyError(name)

@@ -39,6 +39,8 @@ class Settings:
     """For how many DescribeNatGateways a NAT gateway is pending, and deleting."""
     snapshot_calls: int = 1
     """For how many DescribeSnapshots a completed snapshot is still pending."""
+    image_calls: int = 0
+    """For how many DescribeImages an image that was registered is pending."""
     terminate_calls: int = 1
     """For how many reads of instances, interfaces or groups a terminated instance is still shutting down, with its interfaces."""
     image_tags: bool = True

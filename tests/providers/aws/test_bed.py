@@ -114,6 +114,29 @@ def test_a_snapshot_stays_while_an_image_is_made_of_it(aws: Sample) -> None:
     assert aws.bed.inventory() == {}
 
 
+def test_nothing_is_put_into_a_snapshot_that_was_deleted_and_its_token_still_means_it(aws: Sample) -> None:
+    made = aws.snapshot(complete=False, ClientToken="once")
+    aws.ec2.delete_snapshot(SnapshotId=made)
+    with pytest.raises(ClientError) as error:
+        aws.put(made, 0, b"hello")
+    assert code(error) == "ResourceNotFoundException"
+    assert aws.snapshot(complete=False, ClientToken="once") == made
+
+
+def test_snapshots_fail_and_images_take_their_time_when_they_are_told_to(aws: Sample) -> None:
+    made = aws.snapshot(complete=False)
+    aws.bed.snapshot(made, "error", "the key is not there", age=3600)
+    (told,) = aws.ec2.describe_snapshots(SnapshotIds=[made])["Snapshots"]
+    assert (told["State"], told["StateMessage"]) == ("error", "the key is not there")
+    aws.bed.set(image_calls=1)
+    aws.image()
+    states = [aws.ec2.describe_images(Owners=["self"])["Images"][0]["State"] for _ in range(2)]
+    assert states == ["pending", "available"]
+    aws.bed.image("hello", "failed", "a disk is not there")
+    (told,) = aws.ec2.describe_images(Owners=["self"])["Images"]
+    assert (told["State"], told["StateReason"]["Message"]) == ("failed", "a disk is not there")
+
+
 # Groups
 
 

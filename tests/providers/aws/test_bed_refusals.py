@@ -57,6 +57,11 @@ def an_image_without_a_root(aws: Sample) -> object:
     return aws.image(snapshot=aws.snapshot(), RootDeviceName="/dev/sda1")
 
 
+def an_image_that_says_how_its_snapshot_is_encrypted(aws: Sample) -> object:
+    disk = {"DeviceName": "/dev/xvda", "Ebs": {"SnapshotId": aws.snapshot(), "Encrypted": False}}
+    return aws.ec2.register_image(Name="open", RootDeviceName="/dev/xvda", BlockDeviceMappings=[disk])
+
+
 def two_images_of_a_name(aws: Sample) -> object:
     snapshot = aws.snapshot()
     aws.image("same", snapshot)
@@ -256,6 +261,7 @@ REFUSED: dict[Case, str] = {
     an_image_of_a_pending_snapshot: "IncorrectState",
     an_image_of_no_snapshot: "InvalidSnapshot.NotFound",
     an_image_without_a_root: "InvalidBlockDeviceMapping",
+    an_image_that_says_how_its_snapshot_is_encrypted: "InvalidBlockDeviceMapping",
     two_images_of_a_name: "InvalidAMIName.Duplicate",
     an_instance_of_no_image: "InvalidAMIID.NotFound",
     an_instance_of_no_type: "InvalidParameterValue",
