@@ -8,18 +8,16 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-import boto3
 import botocore.exceptions
-import botocore.session
 from attrs import evolve, field, frozen
-from botocore import xform_name
-from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 from botocore.parsers import ResponseParserError
 
 from i2kit.calls import Retries
 from i2kit.clock import SystemClock
 from i2kit.driver import CallLimits, Context
 from i2kit.errors import InvalidInput, Problem, ProviderError, TransientError
+from i2kit_aws._clients import Session
 from i2kit_aws.settings import Settings
 
 T = TypeVar("T")
@@ -57,9 +55,19 @@ _PASSING = frozenset(
 _LOST = (botocore.exceptions.HTTPClientError, botocore.exceptions.ConnectionError, ResponseParserError)
 _AWS_DOMAINS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
 _EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
-_NO_CREDENTIALS = (
-    "configure them as for the aws command: environment variables, a profile (aws configure, aws sso login), or an instance role"
+_UNKNOWN = frozenset({"AuthFailure", "InvalidClientTokenId", "UnrecognizedClientException", "SignatureDoesNotMatch"})
+_FORBIDDEN = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError"})
+_LACKING = (
+    botocore.exceptions.NoCredentialsError,
+    botocore.exceptions.PartialCredentialsError,
+    botocore.exceptions.CredentialRetrievalError,
+    botocore.exceptions.ProfileNotFound,
+    botocore.exceptions.MetadataRetrievalError,
+    botocore.exceptions.RefreshWithMFAUnsupportedError,
+    botocore.exceptions.SSOError,
+    botocore.exceptions.TokenRetrievalError,
 )
+_CREDENTIALS = "configure them as for the aws command: environment variables, a profile (aws configure, aws sso login), or an instance role"
 
 
 class AwsError(ProviderError):
@@ -69,49 +77,33 @@ class AwsError(ProviderError):
 
 
 @frozen(kw_only=True)
-class _Clients:
-    """The clients of one session, which are made once each and shared by all threads."""
+class _Sessions:
+    """The session that requests are made in at present, and whose account it is: once that is known it stays."""
 
     settings: Settings
     lock: threading.RLock = field(factory=threading.RLock)
-    made: dict[str, Any] = field(factory=dict)
-    sessions: list[boto3.session.Session] = field(factory=list)
-    paginators: dict[str, Any] = field(factory=dict)
+    asking: threading.RLock = field(factory=threading.RLock)
+    present: list[Session] = field(factory=list)
     caller: list[tuple[str, str]] = field(factory=list)
 
-    def client(self, service: str) -> Any:
-        # Making clients is not thread-safe; using them is.
+    def session(self) -> Session:
+        """Return the session. Raises `BotoCoreError` when the configuration is wrong."""
         with self.lock:
-            if service not in self.made:
-                config = Config(retries={"total_max_attempts": 1}, connect_timeout=10, read_timeout=60, max_pool_connections=32)
-                self.made[service] = self.session().client(service, region_name=self.settings.region, config=config)
-            return self.made[service]
+            if not self.present:
+                self.present.append(Session.begin(self.settings))
+            return self.present[0]
 
-    def session(self) -> boto3.session.Session:
-        """Return the session; it holds the credentials, and renews those that it can."""
+    def end(self, session: Session) -> None:
+        """Begin another session with the next request, unless somebody else has done so."""
         with self.lock:
-            if not self.sessions:
-                self.sessions.append(boto3.session.Session(profile_name=self.settings.profile, region_name=self.settings.region))
-            return self.sessions[0]
+            self.present[:] = [one for one in self.present if one is not session]
 
-    def tokens(self, service: str, operation: str) -> tuple[tuple[str, str], ...]:
-        """Return what of an answer, where there is more, goes into the next request: pairs of parameter and answer's field."""
+    def close(self) -> None:
+        """Close the connections; another request would begin another session."""
         with self.lock:
-            if service not in self.paginators:
-                self.paginators[service] = botocore.session.get_session().get_paginator_model(service)
-        try:
-            known = self.paginators[service].get_paginator(operation)
-        except ValueError:
-            return ()
-        given, told = (one if isinstance(one, list) else [one] for one in (known["input_token"], known["output_token"]))
-        return tuple(zip(given, (name.split(" || ")[0] for name in told), strict=True))
-
-    def forget(self) -> None:
-        """Ask for credentials anew with the next request; whose they are is asked again too."""
-        with self.lock:
-            self.made.clear()
-            self.sessions.clear()
-            self.caller.clear()
+            for session in self.present:
+                session.close()
+            self.present.clear()
 
 
 @frozen(kw_only=True)
@@ -119,14 +111,14 @@ class Gateway:
     """Makes requests to one account and region; `context` is the change they belong to, which can stop between tries."""
 
     settings: Settings
-    clients: _Clients = field(repr=False)
+    sessions: _Sessions = field(repr=False)
     retries: Retries = field(repr=False)
     context: Context | None = field(default=None, repr=False)
 
     @classmethod
     def connect(cls, settings: Settings) -> Gateway:
         """Return a gateway; nothing is asked yet."""
-        return cls(settings=settings, clients=_Clients(settings=settings), retries=Retries(LIMITS, clock=SystemClock()))
+        return cls(settings=settings, sessions=_Sessions(settings=settings), retries=Retries(LIMITS, clock=SystemClock()))
 
     def during(self, context: Context) -> Gateway:
         """Return the same gateway for the requests of one change."""
@@ -135,38 +127,45 @@ class Gateway:
     def call(self, service: str, operation: str, **parameters: Any) -> dict[str, Any]:
         """Return the answer to a request, such as ``call("ec2", "CreateVpc", CidrBlock=...)``.
 
-        What passes by itself is tried again. Raises `AwsError` when AWS refuses it, `TransientError` when it never got through.
+        What passes by itself is tried again, and so is once what credentials were too old for. Raises `AwsError` when AWS refuses it,
+        `TransientError` when it never got through, `ProviderError` when there are no credentials or those that came are of another account.
         """
         about = f"{service}:{operation}"
         renewed = False
 
         def one_try() -> dict[str, Any]:
             nonlocal renewed
+            session = None
             try:
-                return dict(getattr(self.clients.client(service), xform_name(operation))(**parameters))
-            except botocore.exceptions.ClientError as error:
-                if not renewed and _code(error) in _EXPIRED:
-                    # Whoever renewed them meanwhile has left the new ones where the chain looks.
-                    renewed = True
-                    self.clients.forget()
-                    raise TransientError.of("aws-credentials", f"{about}: {_words(error)}") from error
-                raise _refused(about, error) from error
-            except (botocore.exceptions.BotoCoreError, ResponseParserError) as error:
+                session = self.sessions.session()
+                return session.request(service, operation, parameters)
+            except ClientError as error:
+                if renewed or session is None or _code(error) not in _EXPIRED:
+                    raise _refused(about, operation, error) from error
+                renewed = True
+                # Whoever renewed them meanwhile has left the new ones where AWS's chain looks.
+                self.sessions.end(session)
+                if operation != "GetCallerIdentity":
+                    self._is_the_same_account()
+                raise TransientError.of("aws-credentials", f"{about}: {_words(error)}", hint=_CREDENTIALS) from error
+            except (BotoCoreError, ResponseParserError) as error:
                 raise _failed(about, error) from error
 
         return self.retries.call(about, one_try, context=self.context)
 
     def pages(self, service: str, operation: str, key: str, **parameters: Any) -> Iterator[Any]:
         """Yield the items under `key` of all pages of an answer."""
-        tokens = self.clients.tokens(service, operation)
-        wanted = dict(parameters)
+        tokens = self.sessions.session().tokens(service, operation)
+        wanted: dict[str, Any] = {}
         while True:
-            answer = self.call(service, operation, **wanted)
+            answer = self.call(service, operation, **parameters | wanted)
             yield from answer.get(key) or ()
             more = {given: answer[told] for given, told in tokens if answer.get(told)}
             if not more:
                 return
-            wanted |= more
+            if more == wanted:
+                raise ProviderError.of("aws-refused", f"{service}:{operation}: the page after this one is this one")
+            wanted = more
 
     def endpoint(self, service: str) -> dict[str, str]:
         """Return where a service is asked (``endpoint``), and, where that is no address of AWS's own, whom to trust (``ca``, as PEM)."""
@@ -186,13 +185,6 @@ class Gateway:
         """The part of AWS that the account is in: ``aws``, ``aws-cn``, ``aws-us-gov``."""
         return self._caller()[1]
 
-    def _caller(self) -> tuple[str, str]:
-        with self.clients.lock:
-            if not self.clients.caller:
-                answer = self.call("sts", "GetCallerIdentity")
-                self.clients.caller.append((str(answer["Account"]), str(answer["Arn"]).split(":")[1]))
-            return self.clients.caller[0]
-
     def check_account(self) -> None:
         """Raise `InvalidInput` when the credentials are for another account than the environment's."""
         wanted = self.settings.account
@@ -206,8 +198,25 @@ class Gateway:
             )
 
     def close(self) -> None:
-        """Let requests that wait to be made again fail."""
+        """Let requests that wait to be made again fail, and close the connections."""
         self.retries.close()
+        self.sessions.close()
+
+    def _caller(self) -> tuple[str, str]:
+        with self.sessions.asking:
+            if not self.sessions.caller:
+                self.sessions.caller.append(self._ask_caller())
+            return self.sessions.caller[0]
+
+    def _ask_caller(self) -> tuple[str, str]:
+        answer = self.call("sts", "GetCallerIdentity")
+        return str(answer["Account"]), str(answer["Arn"]).split(":")[1]
+
+    def _is_the_same_account(self) -> None:
+        known = [*(number for number, _ in self.sessions.caller), self.settings.account]
+        if (before := known[0]) and (now := self._ask_caller()[0]) != before:
+            message = f"the credentials expired, and those that took their place are for account {now} instead of {before}"
+            raise ProviderError.of("aws-account", message, hint="run the same command again with credentials of that account")
 
 
 def absent(*codes: str) -> Callable[[Callable[[], T]], T | None]:
@@ -224,35 +233,43 @@ def absent(*codes: str) -> Callable[[Callable[[], T]], T | None]:
     return attempt
 
 
-def _code(error: botocore.exceptions.ClientError) -> str:
+def _code(error: ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
-def _words(error: botocore.exceptions.ClientError) -> str:
+def _words(error: ClientError) -> str:
     return str(error.response.get("Error", {}).get("Message") or error)
 
 
-def _refused(about: str, error: botocore.exceptions.ClientError) -> ProviderError:
-    code, status = _code(error), error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    if code in _PASSING or status >= 500:
-        return TransientError.of("aws-unavailable", f"{about}: {code}: {_words(error)}")
-    made = AwsError(Problem(code="aws-refused", message=f"{about}: {code}: {_words(error)}", hint=_hint(code)))
+def _refused(about: str, operation: str, error: ClientError) -> ProviderError:
+    """Return AWS's refusal as i2kit's error."""
+    code, told = _code(error), error.response.get("ResponseMetadata", {})
+    if error.operation_name != operation:
+        # The chain asked for credentials, and got none: a role that is not for this user, a session that has ended.
+        return ProviderError.of("aws-credentials", f"{error.operation_name}: {code}: {_words(error)}", hint=_CREDENTIALS)
+    if code in _PASSING or told.get("HTTPStatusCode", 0) >= 500:
+        passing = TransientError.of("aws-unavailable", f"{about}: {code}: {_words(error)}")
+        asked = str(told.get("HTTPHeaders", {}).get("retry-after", ""))
+        passing.retry_after = float(asked) if asked.isdecimal() else None
+        return passing
+    kind = "aws-credentials" if code in _UNKNOWN or code in _EXPIRED else "aws-refused"
+    made = AwsError(Problem(code=kind, message=f"{about}: {code}: {_words(error)}", hint=_hint(code)))
     made.code = code
     return made
 
 
 def _hint(code: str) -> str:
-    if code in ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError"):
-        return "docs/providers/aws.md has the policy that i2kit needs"
-    if code in ("AuthFailure", "InvalidClientTokenId", "UnrecognizedClientException", "SignatureDoesNotMatch", *_EXPIRED):
-        return _NO_CREDENTIALS
-    return ""
+    if code in _FORBIDDEN:
+        return "docs/providers/aws-policy.md has the policy that i2kit needs"
+    return _CREDENTIALS if code in _UNKNOWN or code in _EXPIRED else ""
 
 
 def _failed(about: str, error: Exception) -> ProviderError:
     """Say what went wrong on this side of AWS, or on the way there."""
     if isinstance(error, _LOST):
         return TransientError.of("aws-unreachable", f"{about}: {error}")
-    if isinstance(error, botocore.exceptions.ParamValidationError):
+    if isinstance(error, ParamValidationError):
         return ProviderError.of("aws-refused", f"{about}: {error}")
-    return ProviderError.of("aws-credentials", f"{about}: {error}", hint=_NO_CREDENTIALS)
+    if isinstance(error, _LACKING):
+        return ProviderError.of("aws-credentials", f"{about}: {error}", hint=_CREDENTIALS)
+    return ProviderError.of("aws-configuration", f"{about}: {error}", hint="see the environment's AWS_ variables and ~/.aws/config")

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 from i2kit.errors import Problem
 
+_LIBRARIES = {"boto3": "boto3", "apache-libcloud": "libcloud"}
+
 
 def missing() -> Sequence[Problem]:
     """List what is not there, with the command that installs it."""
-    if importlib.util.find_spec("boto3") is not None:
-        return []
-    return [Problem(code="missing-library", message="boto3 is not installed", hint="pip install 'i2kit[aws]'")]
+    absent = [name for name, module in _LIBRARIES.items() if importlib.util.find_spec(module) is None]
+    return [Problem(code="missing-library", message=f"{name} is not installed", hint="pip install 'i2kit[aws]'") for name in absent]

@@ -46,13 +46,14 @@ def broken_library(folder: Path) -> list[str]:
 
 
 def broken_plugin(folder: Path) -> list[str]:
-    """A plug-in imports nothing private of the library, and an SDK in gateway.py only."""
+    """A plug-in imports nothing private of the library, and an SDK in gateway.py and that one's private modules (_*.py) only."""
     broken = []
     for path, line, name in found(folder):
         parts = name.split(".")
         private = parts[0] == "i2kit" and any(part.startswith("_") for part in parts)
         foreign = parts[0].startswith("i2kit_") and parts[0] != folder.name
-        sdk = parts[0] in SDKS and path.name != "gateway.py"
+        behind = path.name == "gateway.py" or (path.name.startswith("_") and path.name != "__init__.py")
+        sdk = not behind and (parts[0] in SDKS or (parts[0] == folder.name and any(part.startswith("_") for part in parts)))
         if private or foreign or sdk:
             broken.append(shown(path, line, name))
     return broken
@@ -99,6 +100,11 @@ def test_a_breach_in_the_library_is_found(tmp_path: Path, text: str, broken: boo
         ("driver.py", "from i2kit_local import netns", True),
         ("driver.py", "import boto3", True),
         ("gateway.py", "import boto3", False),
+        ("__init__.py", "import boto3", True),
+        ("_clients.py", "import boto3", False),
+        ("gateway.py", "from i2kit_x._clients import Session", False),
+        ("driver.py", "from i2kit_x._clients import Session", True),
+        ("driver.py", "from . import _clients", True),
         ("driver.py", "from . import gateway\nfrom .gateway import call\nfrom i2kit_x.gateway import call", False),
     ],
 )
