@@ -84,6 +84,12 @@ class Session:
         given, told = (one if isinstance(one, list) else [one] for one in (page["input_token"], page["output_token"]))
         return tuple(zip(given, (name.split(" || ")[0] for name in told), strict=True))
 
+    @property
+    def authorities(self) -> str | None:
+        """The file of certificates to trust instead of those that come with the library, where the user says so."""
+        bundle = self.core.get_config_variable("ca_bundle")
+        return None if bundle is None else str(bundle)
+
     def close(self) -> None:
         """Close the connections."""
         with self.lock:
@@ -122,5 +128,5 @@ class Session:
             key=own.access_key,
             secret=own.secret_key,
             token=own.token,
-            authorities=self.core.get_config_variable("ca_bundle"),
+            authorities=self.authorities,
         )

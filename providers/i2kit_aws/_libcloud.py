@@ -66,7 +66,8 @@ def carried(operation: str, parameters: Parameters) -> Method | None:
         return None
     try:
         arguments = {argument: convert(parameters[name]) for name, (argument, convert) in row.takes.items() if name in parameters}
-    except ValueError:
+    except (ValueError, TypeError, LookupError):
+        # Not what libcloud takes, or nothing that anybody takes: boto3 says which.
         return None
     return lambda driver: getattr(driver, row.method)(**row.always, **arguments)
 

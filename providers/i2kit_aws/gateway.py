@@ -16,7 +16,7 @@ from botocore.parsers import ResponseParserError
 from i2kit.calls import Retries
 from i2kit.clock import SystemClock
 from i2kit.driver import CallLimits, Context
-from i2kit.errors import InvalidInput, Problem, ProviderError, TransientError
+from i2kit.errors import InvalidInput, MissingCredentials, Problem, ProviderError, TransientError
 from i2kit_aws._clients import Session
 from i2kit_aws.settings import Settings
 
@@ -128,7 +128,7 @@ class Gateway:
         """Return the answer to a request, such as ``call("ec2", "CreateVpc", CidrBlock=...)``.
 
         What passes by itself is tried again, and so is once what credentials were too old for. Raises `AwsError` when AWS refuses it,
-        `TransientError` when it never got through, `ProviderError` when there are no credentials or those that came are of another account.
+        `TransientError` when it never got through, `MissingCredentials` when nobody is known to be asking.
         """
         about = f"{service}:{operation}"
         renewed = False
@@ -155,11 +155,11 @@ class Gateway:
 
     def pages(self, service: str, operation: str, key: str, **parameters: Any) -> Iterator[Any]:
         """Yield the items under `key` of all pages of an answer."""
-        tokens = self.sessions.session().tokens(service, operation)
         wanted: dict[str, Any] = {}
         while True:
             answer = self.call(service, operation, **parameters | wanted)
             yield from answer.get(key) or ()
+            tokens = self.sessions.session().tokens(service, operation)
             more = {given: answer[told] for given, told in tokens if answer.get(told)}
             if not more:
                 return
@@ -169,11 +169,15 @@ class Gateway:
 
     def endpoint(self, service: str) -> dict[str, str]:
         """Return where a service is asked (``endpoint``), and, where that is no address of AWS's own, whom to trust (``ca``, as PEM)."""
-        url = str(self.clients.client(service).meta.endpoint_url)
-        if (urlsplit(url).hostname or "").endswith(_AWS_DOMAINS):
+        try:
+            session = self.sessions.session()
+            url = str(session.client(service).meta.endpoint_url)
+        except BotoCoreError as error:
+            raise _failed(service, error) from error
+        authorities = session.authorities
+        if authorities is None or (urlsplit(url).hostname or "").endswith(_AWS_DOMAINS):
             return {"endpoint": url}
-        bundle = botocore.session.Session(profile=self.settings.profile).get_config_variable("ca_bundle")
-        return {"endpoint": url, **({"ca": Path(bundle).read_text()} if bundle else {})}
+        return {"endpoint": url, "ca": Path(authorities).read_text()}
 
     @property
     def account(self) -> str:
@@ -246,22 +250,18 @@ def _refused(about: str, operation: str, error: ClientError) -> ProviderError:
     code, told = _code(error), error.response.get("ResponseMetadata", {})
     if error.operation_name != operation:
         # The chain asked for credentials, and got none: a role that is not for this user, a session that has ended.
-        return ProviderError.of("aws-credentials", f"{error.operation_name}: {code}: {_words(error)}", hint=_CREDENTIALS)
+        return MissingCredentials.of("aws-credentials", f"{error.operation_name}: {code}: {_words(error)}", hint=_CREDENTIALS)
+    if code in _EXPIRED or code in _UNKNOWN:
+        return MissingCredentials.of("aws-credentials", f"{about}: {code}: {_words(error)}", hint=_CREDENTIALS)
     if code in _PASSING or told.get("HTTPStatusCode", 0) >= 500:
         passing = TransientError.of("aws-unavailable", f"{about}: {code}: {_words(error)}")
         asked = str(told.get("HTTPHeaders", {}).get("retry-after", ""))
         passing.retry_after = float(asked) if asked.isdecimal() else None
         return passing
-    kind = "aws-credentials" if code in _UNKNOWN or code in _EXPIRED else "aws-refused"
-    made = AwsError(Problem(code=kind, message=f"{about}: {code}: {_words(error)}", hint=_hint(code)))
+    hint = "docs/providers/aws-policy.md has the policy that i2kit needs" if code in _FORBIDDEN else ""
+    made = AwsError(Problem(code="aws-refused", message=f"{about}: {code}: {_words(error)}", hint=hint))
     made.code = code
     return made
-
-
-def _hint(code: str) -> str:
-    if code in _FORBIDDEN:
-        return "docs/providers/aws-policy.md has the policy that i2kit needs"
-    return _CREDENTIALS if code in _UNKNOWN or code in _EXPIRED else ""
 
 
 def _failed(about: str, error: Exception) -> ProviderError:
@@ -271,5 +271,5 @@ def _failed(about: str, error: Exception) -> ProviderError:
     if isinstance(error, ParamValidationError):
         return ProviderError.of("aws-refused", f"{about}: {error}")
     if isinstance(error, _LACKING):
-        return ProviderError.of("aws-credentials", f"{about}: {error}", hint=_CREDENTIALS)
+        return MissingCredentials.of("aws-credentials", f"{about}: {error}", hint=_CREDENTIALS)
     return ProviderError.of("aws-configuration", f"{about}: {error}", hint="see the environment's AWS_ variables and ~/.aws/config")
