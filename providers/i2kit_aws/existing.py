@@ -16,14 +16,19 @@ def problems(site: Site, seen: Survey) -> list[Problem]:
     named = site.settings.network.vpc
     found = [*_moved(seen), *(_unfit(seen, named) if named else _changed(seen))]
     if seen.taken and seen.vpc:
-        found.append(_taken(site, seen.vpc.id, seen.taken))
+        found += _taken(site, seen.vpc.id, seen.taken)
     return found
 
 
-def _taken(site: Site, vpc: str, zone: str) -> Problem:
-    return Problem(
+def _taken(site: Site, vpc: str, zone: str) -> Iterator[Problem]:
+    owner = zones.owner(site, zone)
+    if owner == site.label:
+        # Our own, which does not show everywhere yet.
+        return
+    whose = f"of environment {owner!r}" if owner else "which i2kit did not make"
+    yield Problem(
         code="aws-zone-taken",
-        message=f"{vpc} has a private zone {zones.NAME} already: {zone}, {zones.owner(site, zone)}",
+        message=f"{vpc} has a private zone {zones.NAME} already: {zone}, {whose}",
         expected="a VPC without one: the Services of two environments would have the same names",
         hint="leave network.vpc away for a VPC of the environment's own, or name another one",
     )

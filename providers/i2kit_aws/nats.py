@@ -101,7 +101,7 @@ def _create(seen: Survey, subnet: Subnet, address: str, site: Site, network: Net
         "ec2", "CreateNatGateway", SubnetId=subnet.id, AllocationId=address, ClientToken=token, TagSpecifications=given
     )
     nat = Nat.of(made["NatGateway"])
-    if not nat.lives:
+    if nat.state in ("deleting", "deleted"):
         # The token was remembered for longer than the gateway: another address makes another token.
         _give_back(address, site, network, context)
         return

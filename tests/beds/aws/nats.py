@@ -51,13 +51,9 @@ def _answered_once(stock: Any) -> Any:
 def _created(stock: Any) -> Any:
     def create(backend: Any, subnet_id: str, allocation_id: str, *rest: Any, **given: Any) -> Any:
         address = next((one for one in backend.addresses if allocation_id and one.allocation_id == allocation_id), None)
-        if address is not None and (address.eni or address.instance):
-            nat = stock(backend, subnet_id, "", *rest, **given)
-            backend.enis.pop(nat._eni.id)
-            nat.state, nat.failure_code = "failed", "Resource.AlreadyAssociated"
-            nat.failure_message = f"Elastic IP address [{allocation_id}] is already associated"
-            return nat
-        nat = stock(backend, subnet_id, allocation_id, *rest, **given)
+        taken = address is not None and (address.eni or address.instance)
+        nat = stock(backend, subnet_id, "" if taken else allocation_id, *rest, **given)
+        nat.doom = f"Elastic IP address [{allocation_id}] is already associated" if taken else ""
         nic = nat._eni
         nic.requester_managed, nic.interface_type, nic.status = True, "nat_gateway", "in-use"
         nic.description = f"Interface for NAT Gateway {nat.id}"
@@ -106,10 +102,12 @@ def _change(backend: Any, nat: Any, state: str) -> None:
 def _settle(backend: Any, nat: Any) -> None:
     if getattr(nat, _LEFT) > 0:
         return
-    if nat.state == "pending":
+    if nat.state == "pending" and not nat.doom:
         nat.state = "available"
         return
-    nat.state = "deleted"
+    nat.state = "failed" if nat.state == "pending" else "deleted"
+    if nat.doom:
+        nat.failure_code, nat.failure_message = "Resource.AlreadyAssociated", nat.doom
     backend.enis.pop(nat._eni.id, None)
     for address in backend.addresses:
         if address.eni is nat._eni:
