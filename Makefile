@@ -7,9 +7,9 @@ SUDO    := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # The local region needs root, and so the image store that is used is root's.
 AS_ROOT := $(SUDO)
 
-PACKAGES := busybox-static ca-certificates crun cryptsetup-bin dnsmasq-base docker-registry dosfstools gcc graphviz haproxy iproute2 \
-            libc6-dev make mmdebstrap mtools nftables procps python3 python3-venv qemu-efi-aarch64 qemu-system-arm qemu-system-x86 \
-            skopeo slirp4netns squashfs-tools xorriso
+PACKAGES := busybox-static ca-certificates crun cryptsetup-bin dnsmasq-base docker-registry dosfstools fdisk gcc graphviz haproxy iproute2 \
+            libc6-dev make mmdebstrap mtools nftables ovmf procps python3 python3-venv qemu-efi-aarch64 qemu-system-arm qemu-system-x86 \
+            qemu-utils skopeo slirp4netns squashfs-tools xorriso
 
 .DEFAULT_GOAL := help
 
