@@ -106,7 +106,7 @@ def tls_ports(balancer: Balancer) -> frozenset[int]:
 
 
 def _numbers(text: str) -> list[str]:
-    return re.split(r"[,\s]+", text.strip())
+    return [one for one in re.split(r"[,\s]+", text) if one]
 
 
 def wrong(balancer: Balancer, region: str, account: str | None) -> Iterator[str]:

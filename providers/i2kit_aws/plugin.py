@@ -9,7 +9,7 @@ from i2kit.driver import DRIVER_API, CallLimits, Driver, Limits, Provider
 from i2kit.environment import Environment
 from i2kit.errors import Problem
 from i2kit.hookspecs import hookimpl
-from i2kit_aws import catalogue
+from i2kit_aws import catalogue, listeners
 from i2kit_aws.settings import NETWORK, SETTINGS
 
 _FULL = Level(support=Support.FULL)
@@ -78,7 +78,7 @@ PROVIDER = Provider(
     check=check,
     settings=SETTINGS,
     network=NETWORK,
-    annotations={"InstanceGroup": ANNOTATIONS, "Balancer": {}},
+    annotations={"InstanceGroup": ANNOTATIONS, "Balancer": listeners.ANNOTATIONS},
     # Requests are tried again one by one in the gateway; a change is only when that was not enough.
     calls=CallLimits(concurrency=16, attempts=2, call_seconds=300.0),
     platform="aws",

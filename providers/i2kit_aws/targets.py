@@ -70,9 +70,10 @@ class Health:
 
 @frozen(kw_only=True)
 class Scaling:
-    """What an Auto Scaling group is to balancers: the target groups attached to it, and how long its members drain, in seconds."""
+    """What an Auto Scaling group is to balancers: its size, the target groups attached to it, how many seconds its members drain."""
 
-    attached: frozenset[str]
+    size: int = 0
+    attached: frozenset[str] = frozenset()
     drain_seconds: int = DRAIN_SECONDS
 
 
@@ -105,10 +106,10 @@ def of_group(site: Site, group: str) -> tuple[str, ...]:
     return tuple(sorted(one.arn for one in found if one.group == group))
 
 
-def of_balancer(site: Site, balancer: str) -> list[TargetGroup]:
-    """Return the target groups behind a balancer; two requests."""
+def of_balancer(site: Site, balancer: str, there: Iterable[TargetGroup]) -> list[TargetGroup]:
+    """Return those of the target groups that are `there` that are behind a balancer; one request."""
     middle = f"-{short(site, 'Balancer', balancer)}-"
-    return [one for one in owned(site, [one for one in listed(site) if middle in one.name]) if one.balancer == balancer]
+    return [one for one in owned(site, [one for one in there if middle in one.name]) if one.balancer == balancer]
 
 
 def owned(site: Site, groups: Sequence[TargetGroup]) -> list[TargetGroup]:
@@ -177,6 +178,7 @@ def scalings(site: Site, described: Iterable[Mapping[str, Any]]) -> Iterator[tup
             yield (
                 str(one["AutoScalingGroupName"]),
                 Scaling(
+                    size=int(one.get("DesiredCapacity") or 0),
                     attached=frozenset(map(str, one.get("TargetGroupARNs") or ())),
                     drain_seconds=int(drain) if drain.isdigit() else DRAIN_SECONDS,
                 ),
@@ -265,6 +267,14 @@ def attach(site: Site, group: str, arns: Iterable[str], there: Scaling) -> None:
     """Have target groups attached to an Auto Scaling group: its members are targets of them from now on."""
     for some in batches(sorted({*arns} - there.attached), _MOST_ATTACHED):
         site.gateway.call("autoscaling", "AttachLoadBalancerTargetGroups", AutoScalingGroupName=group, TargetGroupARNs=list(some))
+
+
+def forget(site: Site, group: str, state: Scaling, there: Iterable[TargetGroup]) -> None:
+    """Detach target groups that are not there any more from an Auto Scaling group: with them it starts no members."""
+    dead = absent("TargetGroupNotFound")
+    for some in batches(sorted(state.attached - {one.arn for one in there}), _MOST_ATTACHED):
+        given = {"AutoScalingGroupName": group, "TargetGroupARNs": list(some)}
+        dead(lambda: site.gateway.call("autoscaling", "DetachLoadBalancerTargetGroups", **given))  # noqa: B023 - called at once
 
 
 def retire(site: Site, leaving: Sequence[TargetGroup], context: Context, *, drained: bool) -> None:

@@ -36,3 +36,7 @@ def test_the_scheme_follows_the_ports_name_and_number(name: str, port: int, expe
 )
 def test_the_usual_port_is_left_out_and_tls_shows(name: str, port: int, tls: bool, expected: str) -> None:
     assert url(name, port, "h", tls=tls) == expected
+
+
+def test_datagrams_are_no_web() -> None:
+    assert url("", 8080, "h", protocol="UDP") == "udp://h:8080"

@@ -102,7 +102,8 @@ def decode(environ: dict[str, Any]) -> Call:
     if service == "elbv2" and form.get("Version") == "2012-06-01":
         service = "elb"
     protocol = str(model(service).metadata["protocol"])
-    if service == "cloudwatch":
+    if protocol.endswith("cbor"):
+        # botocore speaks another of the service's protocols as long as it prefers that.
         protocol = "json" if "HTTP_X_AMZ_TARGET" in environ else "query" if "Action" in form else protocol
     try:
         name, parameters, problems = _understood(service, protocol, environ, body, form)

@@ -43,14 +43,20 @@ def _backends() -> list[Any]:
 
 def _used(group: Any) -> bool:
     """Whether a listener sends something to a target group: without one AWS checks nothing."""
-    return any(group.arn in _forwards(one) for backend in _backends() for one in _rules(backend))
+    return any(users_of(backend, group.arn) for backend in _backends())
 
 
-def _rules(backend: Any) -> list[Any]:
-    listeners = [one for balancer in backend.load_balancers.values() for one in balancer.listeners.values()]
-    return [action for one in listeners for action in one.default_actions] + [
-        action for one in listeners for rule in one.rules.values() for action in rule.actions
+def users_of(backend: Any, arn: str) -> list[str]:
+    """Return the ARNs of the balancers with a listener that forwards to a target group."""
+    return [
+        balancer.arn
+        for balancer in backend.load_balancers.values()
+        if any(arn in _forwards(action) for one in balancer.listeners.values() for action in _actions(one))
     ]
+
+
+def _actions(listener: Any) -> list[Any]:
+    return [*listener.default_actions, *(action for rule in listener.rules.values() for action in rule.actions)]
 
 
 def _forwards(action: Any) -> list[str]:

@@ -7,8 +7,10 @@ import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from attrs import evolve
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "beds"))
 
@@ -80,10 +82,15 @@ def environment() -> Environment:
     return Environment(name="prod", provider="aws", settings={"region": REGION})
 
 
+_KNOWN: dict[tuple[str, str | None], Any] = {}
+
+
 @pytest.fixture
 def site(as_user: Bed, environment: Environment) -> Site:
-    """The environment's site."""
-    return Site.of(environment)
+    """The environment's site; its clients are made once for all tests, since that takes longer than most of them."""
+    made = Site.of(environment)
+    clients = _KNOWN.setdefault((as_user.url, made.settings.profile), made.gateway.clients)
+    return evolve(made, gateway=evolve(made.gateway, clients=clients))
 
 
 @pytest.fixture
