@@ -1,5 +1,6 @@
 """The public surface of the library, in one place; `import i2kit` offers all of it."""
 
+from i2kit.cost import Cost, CostItem
 from i2kit.environment import Environment, load_environment
 from i2kit.errors import (
     BuildError,
@@ -9,6 +10,7 @@ from i2kit.errors import (
     I2kitError,
     Interrupted,
     InvalidInput,
+    MissingCredentials,
     MissingRequirement,
     Problem,
     ProviderError,
@@ -52,6 +54,8 @@ __all__ = [
     "BuildError",
     "BuiltImage",
     "ConflictingRecord",
+    "Cost",
+    "CostItem",
     "DeployOptions",
     "Environment",
     "Event",
@@ -61,6 +65,7 @@ __all__ = [
     "I2kitError",
     "Interrupted",
     "InvalidInput",
+    "MissingCredentials",
     "MissingRequirement",
     "Preview",
     "Problem",

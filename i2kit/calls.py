@@ -16,8 +16,8 @@ from typing import TypeVar
 from attrs import evolve, frozen
 
 from i2kit.clock import Clock, SystemClock
-from i2kit.driver import Artefact, CallLimits, Context, Driver, LogLine, Provider, Record
-from i2kit.errors import ConflictingRecord, ProviderError, TransientError
+from i2kit.driver import Artefact, CallLimits, Context, Driver, LogLine, Provider, Record, preflight
+from i2kit.errors import ConflictingRecord, Problem, ProviderError, TransientError
 from i2kit.log import logger
 from i2kit.manifest.workloads import SecretValue
 from i2kit.plan import Change, GroupHealth, Observed
@@ -215,6 +215,10 @@ class Calls:
     def health(self, group: str) -> GroupHealth:
         """See `Driver.health`; raises `ProviderError` (code ``call-timeout``) when there is no answer in time."""
         return self._call(f"health {group}", lambda: self._in_time(f"health {group}", lambda: self._driver.health(group)))
+
+    def preflight(self, changes: Sequence[Change]) -> Sequence[Problem]:
+        """See `Driver.preflight`; raises `ProviderError` (code ``call-timeout``) when there is no answer in time."""
+        return self._call("preflight", lambda: self._in_time("preflight", lambda: preflight(self._driver, changes)))
 
     def apply(self, change: Change, context: Context) -> None:
         """See `Driver.apply`; between tries the run may be stopped, and the change's deadline holds."""

@@ -10,12 +10,14 @@ from attrs import Attribute, field, frozen
 from attrs.validators import ge, gt, optional
 
 from i2kit.capabilities import Capability, Level, Support
+from i2kit.cost import Cost
 from i2kit.environment import Environment
 from i2kit.errors import Problem
 from i2kit.manifest.workloads import SecretValue
 from i2kit.plan import Change, GroupHealth, Observed
+from i2kit.resources import Resource
 
-DRIVER_API = (0, 1)
+DRIVER_API = (0, 2)
 """Version of this contract; 0.x is a draft. A provider whose major number differs is refused."""
 
 
@@ -43,8 +45,8 @@ class CallLimits:
     records comes before everything else. `calls_per_second` is how fast they may begin in the long run (None: as fast as
     they come), and `burst` how many of them at once after a rest. A call that ends with `TransientError` is made up to `attempts` times:
     the waits in between are random, up to `first_delay_seconds` the first time, twice as long each further time, and never beyond
-    `greatest_delay_seconds`; what the provider asks for in `retry_after` comes on top. What only reads (`observe`, `health`, `records`,
-    `applications`) and takes longer than `call_seconds` is given up.
+    `greatest_delay_seconds`; what the provider asks for in `retry_after` comes on top. What only reads (`observe`, `preflight`, `health`,
+    `records`, `applications`) and takes longer than `call_seconds` is given up.
     """
 
     concurrency: int = field(default=8, validator=ge(1))
@@ -116,6 +118,14 @@ class Driver(Protocol):
         """Return everything of the environment that carries a mark, seen at the real thing."""
         ...
 
+    def preflight(self, changes: Sequence[Change]) -> Sequence[Problem]:
+        """Return everything that stands in the way of these changes and can be known before the first: quotas, zones that are not there.
+
+        Touches nothing. A group's change asks, on top of what the group has now (`observed`), for as many replicas as all of the workload's
+        members are more at any time of its rollout than they are now. Drivers made for the API 0.1 lack this method.
+        """
+        ...
+
     def apply(self, change: Change, context: Context) -> None:
         """Make one create, update, replace or delete happen; return when the provider has accepted and finished it.
 
@@ -152,6 +162,12 @@ class Driver(Protocol):
         ...
 
 
+def preflight(driver: Driver, changes: Sequence[Change]) -> Sequence[Problem]:
+    """Return what stands in the way of changes, as far as the driver knows: one that was made for the API 0.1 knows of nothing."""
+    ask: Callable[[Sequence[Change]], Sequence[Problem]] | None = getattr(driver, "preflight", None)
+    return ask(changes) if ask else ()
+
+
 @frozen(kw_only=True)
 class Provider:
     """What a plug-in registers.
@@ -164,7 +180,8 @@ class Provider:
     under ``<name>.i2kit.dev/``, by the kind of resource (``InstanceGroup``: a Deployment's, ``Balancer``: a Service's), which come as its
     `options`. `calls` says how often and how many at once
     its drivers may be called. `lag_seconds` is how much older than the truth the answers of `observe` and `health` may be: a run that
-    follows another one waits that long before it looks.
+    follows another one waits that long before it looks. `cost` tells what the resources of an application cost in an environment, those
+    that it shares with others among them, without asking anybody; None where prices are not known.
     """
 
     name: str
@@ -181,6 +198,7 @@ class Provider:
     calls: CallLimits = CallLimits()
     platform: str = "local"
     lag_seconds: float = field(default=0.0, validator=ge(0.0))
+    cost: Callable[[Environment, Sequence[Resource]], Cost | None] | None = None
 
     def problems(self, environment: Environment) -> Sequence[Problem]:
         """Return what `check` lists, and the keys of the environment's ``network:`` that the provider does not know."""

@@ -9,16 +9,18 @@ from typing import TextIO
 from attrs import evolve, field, frozen
 
 from i2kit import executor, planner
+from i2kit.cost import Cost
 from i2kit.diff import Choices
 from i2kit.diff import diff as diff_resources
 from i2kit.driver import Driver
 from i2kit.environment import Environment
-from i2kit.errors import InvalidInput, Problem
+from i2kit.errors import InvalidInput, MissingCredentials, Problem
 from i2kit.events import Cancel, Event, Report, silent
 from i2kit.images.locked import Locked
 from i2kit.manifest.workloads import Workload, Workloads
 from i2kit.names import mark_value
-from i2kit.plan import Changes, Observed, Outcome, Plan
+from i2kit.plan import Change, Changes, Observed, Outcome, Plan
+from i2kit.preflight import obstacles
 from i2kit.records import Entry, last_release, paused
 from i2kit.registry import Registry
 from i2kit.resources import InstanceGroup, Resource, key
@@ -30,11 +32,17 @@ from i2kit.target import Target
 
 @frozen(kw_only=True)
 class Preview:
-    """A plan, what is there, and what would change; `entries` are the application's records."""
+    """A plan, what is there, and what would change; `entries` are the application's records.
+
+    `problems` stand in the way of the changes. Where they are that there are no credentials, nothing was observed, and every change is
+    unknown. `cost` is what the plan's resources cost, where the provider knows.
+    """
 
     plan: Plan
     observed: Observed
     changes: Changes
+    problems: tuple[Problem, ...] = ()
+    cost: Cost | None = None
     entries: tuple[Entry, ...] = field(default=(), repr=False)
 
 
@@ -49,6 +57,8 @@ def preview(
 ) -> Preview:
     """Go the way up to the changes, and change nothing.
 
+    Needs no credentials: without them what is there is unknown, and so is what would change.
+
     >>> import i2kit
     >>> seen = i2kit.preview(["examples/hello"], environment=environment)
     >>> {change.action for change in seen.changes.changes}
@@ -56,8 +66,42 @@ def preview(
     """
     environment = environment or Environment()
     workloads = load_for(environment, sources, stdin=stdin)
-    with closing(connect(environment)) as driver:
-        return _previewed(driver, workloads, sources, environment, application, options, report)
+    try:
+        with closing(connect(environment)) as driver:
+            seen = _previewed(driver, workloads, sources, environment, application, options, report)
+            seen = with_problems(seen, driver)
+    except MissingCredentials as error:
+        seen = _unseen(workloads, sources, environment, application, options, report, error)
+    return with_cost(seen, environment)
+
+
+def with_problems(seen: Preview, driver: Driver) -> Preview:
+    """Add what stands in the way of the changes."""
+    return evolve(seen, problems=obstacles(driver, seen.changes, seen.observed, seen.entries))
+
+
+def with_cost(seen: Preview, environment: Environment) -> Preview:
+    """Add what the plan's resources cost."""
+    cost = Registry().provider(environment.provider).cost
+    return evolve(seen, cost=cost(environment, seen.plan.resources)) if cost else seen
+
+
+def _unseen(
+    workloads: Workloads,
+    sources: Sequence[Source],
+    environment: Environment,
+    application: str | None,
+    options: DeployOptions,
+    report: Report,
+    error: MissingCredentials,
+) -> Preview:
+    """Plan without anything that only the provider knows."""
+    ready_builder(environment.builder)
+    locked = resolve(workloads, environment, update_base=options.update_base, report=report)
+    planned = plan(workloads, locked, environment, application=application_of(environment, sources, application))
+    unknown = tuple(Change(action="unknown", resource=one, reason="unknown: no credentials") for one in planned.resources)
+    changes = Changes(environment=planned.environment, application=planned.application, changes=unknown)
+    return Preview(plan=planned, observed=Observed(), changes=changes, problems=error.problems)
 
 
 def _previewed(

@@ -12,7 +12,7 @@ from i2kit.resources import InstanceGroup, Resource, key
 from i2kit.steps import Rollout
 from i2kit.strategy import Strategy
 
-Action = Literal["create", "update", "replace", "delete", "no-op"]
+Action = Literal["create", "update", "replace", "delete", "no-op", "unknown"]
 
 
 @frozen(kw_only=True)
@@ -86,7 +86,8 @@ class Change:
 
     `resource` is what should be (for a delete: what is there). `needs` are keys of changes that must be applied first, `gates` keys of
     groups whose members must all be ready first (a balancer never moves to a group that does not serve). A group that is `awaited` has
-    to be ready before the run is done.
+    to be ready before the run is done. The action is ``unknown`` in a plan that was made without seeing what is there; none such is
+    ever applied.
     """
 
     action: Action

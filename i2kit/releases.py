@@ -15,7 +15,7 @@ from i2kit.errors import InvalidInput, Problem
 from i2kit.events import Cancel, Event, Report, silent
 from i2kit.manifest.workloads import Workloads
 from i2kit.names import mark_value
-from i2kit.operations import Preview, look_ahead
+from i2kit.operations import Preview, look_ahead, with_cost, with_problems
 from i2kit.plan import Changes, Outcome, Plan
 from i2kit.records import Entry, last_release, paused, positions, releases
 from i2kit.registry import Registry
@@ -149,7 +149,7 @@ def preview_rollback(
     with closing(connect(environment)) as driver:
         entries = read_entries(driver, application)
         plan = _goal(entries, _chosen(entries, application, to), application, workload)
-        return look_ahead(plan, driver.observe(), entries, environment, options)
+        return with_cost(with_problems(look_ahead(plan, driver.observe(), entries, environment, options), driver), environment)
 
 
 def _run(driver: Driver, environment: Environment, options: DeployOptions, report: Report, cancel: Cancel | None) -> Run:
@@ -264,7 +264,7 @@ def promote(
         plan, waiting = _waiting(entries, application, workload)
         moved = {name: evolve(position, promoted=True) for name, position in waiting.items()}
         run = _run(driver, environment, options, report, cancel)
-        return carry_out(run, plan, _NONE, positions={**positions(entries), **moved})
+        return carry_out(run, plan, _NONE, positions={**positions(entries), **moved}, look_out=False)
 
 
 def abort(
@@ -290,7 +290,7 @@ def abort(
         plan, waiting = _waiting(entries, application, workload, also_running=True)
         undone = {name: evolve(position, undo="aborted", aborted=True) for name, position in waiting.items()}
         run = _run(driver, environment, options, report, cancel)
-        return carry_out(run, plan, _NONE, positions={**positions(entries), **undone}, only=_only(undone))
+        return carry_out(run, plan, _NONE, positions={**positions(entries), **undone}, only=_only(undone), look_out=False)
 
 
 def _only(workloads: Mapping[str, Position]) -> Callable[[Changes], Changes]:

@@ -19,6 +19,7 @@ from i2kit.images.builder import BuildRequest
 from i2kit.manifest.workloads import SecretValue, Workloads
 from i2kit.names import mark_value
 from i2kit.plan import Changes, Observed, Outcome, Plan
+from i2kit.preflight import obstacles
 from i2kit.records import Entry, Journal, decode, last_release, recent, standing
 from i2kit.records import positions as recorded_positions
 from i2kit.registry import Registry
@@ -101,11 +102,13 @@ def carry_out(
     action: str = "deploy",
     positions: Mapping[str, Position] | None = None,
     only: Callable[[Changes], Changes] = lambda changes: changes,
+    look_out: bool = True,
 ) -> Outcome:
     """Claim the application, observe, compare and apply; end the claim by what came of it.
 
     `action` says in the records how a release came about; `positions` tell where rollouts go on (by default what the records say);
-    `only` may leave out some of the changes.
+    `only` may leave out some of the changes. With `look_out` nothing is changed while the driver knows of something in the way: raises
+    `InvalidInput` with all of it.
     """
     journal = run.journal(planned.application)
     entries = journal.read()
@@ -119,6 +122,8 @@ def carry_out(
         changes = only(diff(planned, observed, past, choices_of(run.environment, run.options)))
         tools = tools_of(run, planned, before.resources if before else (), workloads)
         _refuse_lost_secrets(changes, tools)
+        if look_out and (problems := obstacles(run.driver, changes, observed, entries)):
+            raise InvalidInput(problems)
     except I2kitError:
         journal.withdraw()
         raise

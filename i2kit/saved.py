@@ -29,7 +29,15 @@ class SavedPlan:
 
     @classmethod
     def of(cls, plan: Plan, changes: Changes, sources: tuple[str, ...] = (), *, prune: bool = False) -> SavedPlan:
-        """Save a plan with what it changes."""
+        """Save a plan with what it changes; raise `InvalidInput` where that is not known for want of credentials."""
+        if any(change.action == "unknown" for change in changes.changes):
+            raise InvalidInput(
+                Problem(
+                    code="unknown-changes",
+                    message="a plan that was made without credentials cannot be saved: what it changes is not known",
+                    hint="configure credentials, and make the plan again",
+                )
+            )
         places = tuple(one if "://" in one or one == "-" else str(Path(one).resolve()) for one in sources)
         return cls(plan=plan, changes=_digest(changes), sources=places, prune=prune)
 

@@ -108,6 +108,7 @@ _STYLES = {
     "missing": "bold red",
     "skipped": "magenta",
     "no-op": "dim",
+    "unknown": "dim",
     "unchanged": "dim",
 }
 

@@ -10,6 +10,7 @@ from i2kit.simulation import steps_of
 from i2kit.wire import to_data
 
 if TYPE_CHECKING:
+    from i2kit.cost import Cost
     from i2kit.manifest.workloads import Notice
     from i2kit.operations import Preview
     from i2kit.plan import Changes
@@ -26,7 +27,11 @@ def show_preview(session: Session, preview: Preview) -> None:
         for rollout in rollouts:
             _show_steps(session, rollout, steps[rollout.workload])
         session.output.line(summary(changes))
+        if preview.cost:
+            _show_cost(session, preview.cost)
         show_notices(session, planned.notices)
+        for problem in preview.problems:
+            session.messages.warn(str(problem))
         return
     document = {
         "environment": planned.environment,
@@ -37,8 +42,23 @@ def show_preview(session: Session, preview: Preview) -> None:
         "changes": changes_data(changes),
         "rollouts": [_rollout_data(one, steps) for one in rollouts],
         "notices": notices_data(planned.notices),
+        "problems": [to_data(problem) for problem in preview.problems],
+        "cost": _cost_data(preview.cost) if preview.cost else None,
     }
     session.output.document(document, session.arguments.output)
+
+
+def _show_cost(session: Session, cost: Cost) -> None:
+    session.output.line(str(cost))
+    if cost.notes:
+        session.output.line(f"not in it: {'; '.join(cost.notes)}")
+
+
+def _cost_data(cost: Cost) -> dict[str, Any]:
+    """Return a bill as JSON and YAML show it, in whole cents."""
+    items = [{"what": item.what, "monthly": round(item.monthly, 2)} for item in cost.items]
+    about = {"currency": cost.currency, "monthly": round(cost.monthly, 2), "place": cost.place, "date": cost.date}
+    return {**about, "items": items, "notes": list(cost.notes)}
 
 
 def _show_steps(session: Session, rollout: Rollout, steps: Iterable[Step]) -> None:
@@ -73,6 +93,8 @@ def summary(changes: Changes) -> str:
     counts = {name: sum(one.action == name for one in changes.changes) for name in ("create", "update", "replace", "delete")}
     what = ", ".join(f"{number} to {name}" for name, number in counts.items() if number)
     where = f"{changes.application} in {changes.environment}"
+    if unknown := sum(one.action == "unknown" for one in changes.changes):
+        return f"{where}: {unknown} resources, and what would change is unknown"
     return f"{where}: {what or 'nothing to change'}, {len(changes.changes) - len(changes.pending)} unchanged"
 
 

@@ -10,7 +10,8 @@ from typing import Literal, TypeVar, get_args
 
 from attrs import frozen
 
-from i2kit.driver import Context, Driver, LogLine, Record
+from i2kit.driver import Context, Driver, LogLine, Record, preflight
+from i2kit.errors import Problem
 from i2kit.plan import Change, GroupHealth, Observed
 
 T = TypeVar("T")
@@ -103,6 +104,10 @@ class KillPoints:
     def observe(self) -> Observed:
         """Pass on `Driver.observe`."""
         return self._call("observe", self._driver.observe)
+
+    def preflight(self, changes: Sequence[Change]) -> Sequence[Problem]:
+        """Pass on `Driver.preflight`."""
+        return self._call("preflight", lambda: preflight(self._driver, changes))
 
     def apply(self, change: Change, context: Context) -> None:
         """Pass on `Driver.apply`."""

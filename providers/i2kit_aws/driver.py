@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from i2kit.driver import Context, LogLine, Record
 from i2kit.environment import Environment
-from i2kit.errors import ProviderError
+from i2kit.errors import Problem, ProviderError
 from i2kit.plan import Change, GroupHealth, Observed, ObservedResource
 from i2kit.resources import Balancer, DnsRecord, Image, InstanceGroup, Network, Secret
 from i2kit_aws import balancers, consoles, groups, health, images, names, networks, records, secrets
@@ -35,6 +35,10 @@ class AwsDriver:
         with ThreadPoolExecutor(len(_PARTS)) as pool:
             found = list(pool.map(lambda part: part(self.site), _PARTS))
         return Observed(resources=tuple(one for part in found for one in part))
+
+    def preflight(self, changes: Sequence[Change]) -> Sequence[Problem]:
+        """Nothing is looked for before the first change yet."""
+        return ()
 
     def apply(self, change: Change, context: Context) -> None:
         """Make one change happen."""

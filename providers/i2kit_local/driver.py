@@ -8,7 +8,7 @@ from pathlib import Path
 
 from i2kit.driver import Context, LogLine, Record
 from i2kit.environment import Environment
-from i2kit.errors import ProviderError
+from i2kit.errors import Problem, ProviderError
 from i2kit.plan import Change, GroupHealth, Observed
 from i2kit.resources import Balancer, DnsRecord, Image, InstanceGroup, Network, Resource, Secret
 from i2kit_local import consoles
@@ -38,6 +38,10 @@ class LocalDriver:
     def observe(self) -> Observed:
         """Return everything of the environment."""
         return observe(self.region)
+
+    def preflight(self, changes: Sequence[Change]) -> Sequence[Problem]:
+        """Nothing stands in the way that `check` and `limits` do not tell already."""
+        return ()
 
     def apply(self, change: Change, context: Context) -> None:
         """Make one change happen."""

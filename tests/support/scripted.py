@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from i2kit.driver import Context, LogLine, Record
-from i2kit.errors import TransientError
+from i2kit.errors import Problem, TransientError
 from i2kit.plan import Change, GroupHealth, Observed
 
 HEALTH = GroupHealth(ready=0, instances=())
@@ -26,6 +26,9 @@ class Scripted:
     def observe(self) -> Observed:
         self._play("observe")
         return Observed()
+
+    def preflight(self, changes: Sequence[Change]) -> Sequence[Problem]:
+        return list(self._play("preflight", changes) or ())
 
     def apply(self, change: Change, context: Context) -> None:
         self._play("apply", change, context)

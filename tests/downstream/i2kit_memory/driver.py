@@ -12,7 +12,7 @@ from attrs import evolve
 
 from i2kit import wire
 from i2kit.driver import Context, LogLine, Record
-from i2kit.errors import ConflictingRecord, ProviderError
+from i2kit.errors import ConflictingRecord, Problem, ProviderError
 from i2kit.plan import Change, GroupHealth, Instance, Observed, ObservedResource
 from i2kit.resources import Image, InstanceGroup, Resource, Secret
 from i2kit_memory.region import Region, forget
@@ -29,6 +29,10 @@ class MemoryDriver:
         """Return everything there is."""
         with self.region.transaction() as state:
             return Observed(resources=tuple(_observed(state, key) for key in state["resources"]))
+
+    def preflight(self, changes: Sequence[Change]) -> Sequence[Problem]:
+        """Nothing stands in the way: there are no quotas."""
+        return ()
 
     def apply(self, change: Change, context: Context) -> None:
         """Make one change happen."""

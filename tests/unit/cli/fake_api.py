@@ -142,6 +142,7 @@ class FakeApi(ModuleType):
         answer = ModuleType("preview")
         answer.plan, answer.observed, answer.changes = PLAN, OBSERVED, self.answers["changes"]  # type: ignore[attr-defined]
         answer.entries = ()  # type: ignore[attr-defined]
+        answer.problems, answer.cost = self.answers.get("problems", ()), self.answers.get("cost")  # type: ignore[attr-defined]
         return answer
 
     def deploy(

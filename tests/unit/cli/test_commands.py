@@ -15,13 +15,14 @@ import pytest
 import yaml
 from attrs import evolve
 
+from i2kit.cost import Cost, CostItem
 from i2kit.errors import ExitCode, Held, I2kitError, InvalidInput, MissingRequirement, Problem
-from i2kit.plan import Observed, ObservedResource
+from i2kit.plan import Change, Observed, ObservedResource
 from i2kit.registry import ProviderInfo
 
 from .conftest import Ended
 from .fake_api import FakeApi
-from .sample import DONE, FAILED, PLAN, SETTLED, STATUS
+from .sample import CHANGES, DONE, FAILED, PLAN, SETTLED, STATUS
 
 GOLDEN = Path(__file__).parents[2] / "data" / "cli"
 Run = Callable[..., Ended]
@@ -384,3 +385,57 @@ def test_an_application_that_only_its_files_name_is_checked_against_them(i2kit: 
     i2kit("destroy", "-f", "k8s", "-a", "shop")
     given = [(arguments, named["application"]) for name, arguments, named in api.calls if name == "destroy"]
     assert given == [((["k8s"],), None), (((),), "shop")]
+
+
+IN_THE_WAY = Problem(code="quota", message="VMs: 2 of 2 are in use", hint="ask for more")
+BILL = Cost(
+    currency="USD",
+    place="eu-west-1",
+    date="2026-11-01",
+    items=(CostItem(what="2 VMs", monthly=24.528), CostItem(what="a balancer", monthly=16.42)),
+    notes=("traffic", "logs"),
+)
+
+
+def test_plan_shows_what_it_costs_and_what_is_in_the_way(i2kit: Run, api: FakeApi) -> None:
+    api.answers |= {"problems": (IN_THE_WAY,), "cost": BILL}
+    ended = i2kit("plan", "-f", "hello.yaml")
+    assert ended.code == ExitCode.OK
+    lines = ended.out.splitlines()
+    assert "about $40.95 a month (prices of eu-west-1, 2026-11-01): 2 VMs $24.53, a balancer $16.42" in lines
+    assert "not in it: traffic; logs" in lines
+    assert "warning: VMs: 2 of 2 are in use; ask for more [quota]" in ended.err
+
+
+def test_plan_gives_cost_and_problems_as_data(i2kit: Run, api: FakeApi) -> None:
+    api.answers |= {"problems": (IN_THE_WAY,), "cost": BILL}
+    shown = json.loads(i2kit("plan", "-f", "hello.yaml", "-o", "json").out)
+    assert shown["problems"] == [
+        {"code": "quota", "message": "VMs: 2 of 2 are in use", "where": None, "expected": "", "hint": "ask for more"}
+    ]
+    assert shown["cost"] == {
+        "currency": "USD",
+        "monthly": 40.95,
+        "place": "eu-west-1",
+        "date": "2026-11-01",
+        "items": [{"what": "2 VMs", "monthly": 24.53}, {"what": "a balancer", "monthly": 16.42}],
+        "notes": ["traffic", "logs"],
+    }
+    del api.answers["cost"]
+    assert json.loads(i2kit("plan", "-f", "hello.yaml", "-o", "json").out)["cost"] is None
+
+
+def test_a_plan_without_credentials_says_so_and_is_no_failure(i2kit: Run, api: FakeApi, tmp_path: Path) -> None:
+    missing = Problem(code="aws-credentials", message="there are no credentials", hint="log in")
+    unknown = tuple(Change(action="unknown", resource=one, reason="unknown: no credentials") for one in PLAN.resources)
+    api.answers |= {"problems": (missing,), "changes": evolve(CHANGES, changes=unknown, rollouts=())}
+    ended = i2kit("plan", "-f", "hello.yaml")
+    assert ended.code == ExitCode.OK
+    assert "hello in local: 6 resources, and what would change is unknown" in ended.out
+    assert ended.out.count("unknown: no credentials") == 6
+    assert "warning: there are no credentials; log in [aws-credentials]" in ended.err
+    assert i2kit("plan", "-f", "hello.yaml", "--detailed-exitcode").code == ExitCode.CHANGES_PENDING
+    refused = i2kit("plan", "-f", "hello.yaml", "--out", str(tmp_path / "plan.json"))
+    assert (refused.code, refused.out) == (ExitCode.INVALID, "")
+    assert "[unknown-changes]" in refused.err
+    assert not (tmp_path / "plan.json").exists()
