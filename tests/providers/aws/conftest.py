@@ -87,10 +87,10 @@ _KNOWN: dict[tuple[str, str | None], Any] = {}
 
 @pytest.fixture
 def site(as_user: Bed, environment: Environment) -> Site:
-    """The environment's site; its clients are made once for all tests, since that takes longer than most of them."""
+    """The environment's site; its sessions are made once for all tests, since that takes longer than most of them."""
     made = Site.of(environment)
-    clients = _KNOWN.setdefault((as_user.url, made.settings.profile), made.gateway.clients)
-    return evolve(made, gateway=evolve(made.gateway, clients=clients))
+    sessions = _KNOWN.setdefault((as_user.url, made.settings.profile), made.gateway.sessions)
+    return evolve(made, gateway=evolve(made.gateway, sessions=sessions))
 
 
 @pytest.fixture
