@@ -4,28 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from i2kit.errors import Problem
 from i2kit.resources import InstanceGroup
+from i2kit_aws import prices
 
 OPTION = "instance-type"
 """The annotation at a Deployment that names the type of its VMs."""
 
-# US dollars an hour that the families' `large` costs in us-east-1 (2025-06): what is preferred. Elsewhere the order is the same.
-_LARGE = {
-    "t3": 0.0832,
-    "c6i": 0.085,
-    "c7i": 0.08925,
-    "m6i": 0.096,
-    "m7i": 0.1008,
-    "r6i": 0.126,
-    "r7i": 0.1323,
-    "t4g": 0.0672,
-    "c7g": 0.0725,
-    "m7g": 0.0816,
-    "r7g": 0.1071,
-}
+# What the families' `large` costs in us-east-1: what is preferred. Elsewhere the order is the same.
+_LARGE = prices.REGIONS[prices.DEFAULT_REGION].large
 _GIB_PER_VCPU = {"c": 2, "m": 4, "r": 8}
 _MULTIPLES = {"6i": (2, 4, 8, 12, 16, 24, 32), "7i": (2, 4, 8, 12, 16, 24, 48), "7g": (2, 4, 8, 12, 16)}
 _BURSTABLE_MIB = {"nano": 512, "micro": 1024, "small": 2048, "medium": 4096, "large": 8192, "xlarge": 16384, "2xlarge": 32768}
@@ -44,6 +33,16 @@ class InstanceType:
     architecture: str
     dollars: float = 0.0
     burstable: bool = False
+
+    @property
+    def family(self) -> str:
+        """What its name begins with, such as ``m7g``."""
+        return self.name.partition(".")[0]
+
+    @property
+    def larges(self) -> float:
+        """How many times the family's `large` it is: within a family prices go with the size exactly."""
+        return self.memory_mib / _BURSTABLE_MIB["large"] if self.burstable else self.vcpus / 2
 
     def shortfall(self, group: InstanceGroup) -> str:
         """Say why a group's members do not run on it; empty when they do."""
@@ -72,15 +71,14 @@ def _listed() -> Iterator[InstanceType]:
     for family, large in _LARGE.items():
         burstable = family.startswith("t")
         for size, vcpus, mib in _sizes(family):
-            yield InstanceType(
+            found = InstanceType(
                 name=f"{family}.{size}",
                 vcpus=vcpus,
                 memory_mib=mib,
                 architecture="aarch64" if family.endswith("g") else "x86_64",
-                # Within a family prices go with the size exactly.
-                dollars=large * (mib / 8192 if burstable else vcpus / 2),
                 burstable=burstable,
             )
+            yield evolve(found, dollars=large * found.larges)
 
 
 TYPES: Mapping[str, InstanceType] = {one.name: one for one in _listed()}

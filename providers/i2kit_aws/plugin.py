@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from i2kit.capabilities import Capability, Level, Support
+from i2kit.cost import Cost
 from i2kit.driver import DRIVER_API, CallLimits, Driver, Limits, Provider
 from i2kit.environment import Environment
 from i2kit.errors import Problem
 from i2kit.hookspecs import hookimpl
+from i2kit.resources import Resource
 from i2kit_aws import catalogue, listeners
 from i2kit_aws.settings import NETWORK, SETTINGS
 
@@ -67,6 +69,13 @@ def check(environment: Environment) -> Sequence[Problem]:
     return [*wrong(environment), *missing()]
 
 
+def cost(environment: Environment, resources: Sequence[Resource]) -> Cost:
+    """Return what resources cost a month, by the price table."""
+    from i2kit_aws.bills import cost as bill
+
+    return bill(environment, resources)
+
+
 PROVIDER = Provider(
     name="aws",
     summary="Amazon Web Services: Auto Scaling groups, Network Load Balancers, Route 53",
@@ -83,6 +92,7 @@ PROVIDER = Provider(
     calls=CallLimits(concurrency=16, attempts=2, call_seconds=300.0),
     platform="aws",
     lag_seconds=10.0,
+    cost=cost,
 )
 
 
