@@ -46,6 +46,7 @@ _PASSING = frozenset(
         "ServiceUnavailable",
         "ServiceUnavailableException",
         "Unavailable",
+        "ConcurrentLimitExceededException",
         "ConcurrentModification",
         "ConcurrentModificationException",
         "ResourceContention",

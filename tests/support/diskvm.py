@@ -86,8 +86,6 @@ class DiskVm(RunningVm):
         machine: str = "q35",
         memory_mib: int = 256,
     ) -> None:
-        if firmware == "efi" and not OVMF.is_dir():
-            pytest.skip("OVMF, which is UEFI for QEMU, is not installed (apt-get install ovmf)")
         scratch.mkdir(parents=True, exist_ok=True)
         port = free_port()
         command = [
@@ -97,12 +95,17 @@ class DiskVm(RunningVm):
             *("-device", "virtio-net-pci,netdev=net,romfile=", "-device", "virtio-rng-pci"),
             *("-fw_cfg", f"name=opt/i2kit/boot,file={boot_configuration(scratch)}"),
             *("-drive", f"file={disk},format={form},if=none,id=disk,snapshot=on", *DEVICES[device]),
-            *(_uefi(scratch) if firmware == "efi" else ()),
+            *started_by(firmware, scratch),
         ]
         super().__init__(command, scratch / "console", port)
 
 
-def _uefi(scratch: Path) -> list[str]:
+def started_by(firmware: Firmware, scratch: Path) -> list[str]:
+    """Return QEMU's options for a firmware; skip the test where it is not installed."""
+    if firmware == "bios":
+        return []
+    if not OVMF.is_dir():
+        pytest.skip("OVMF, which is UEFI for QEMU, is not installed (apt-get install ovmf)")
     remembered = scratch / "efi-variables"
     shutil.copyfile(OVMF / "OVMF_VARS.fd", remembered)
     code = f"if=pflash,format=raw,unit=0,readonly=on,file={OVMF / 'OVMF_CODE.fd'}"

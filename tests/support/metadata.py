@@ -72,6 +72,20 @@ class Boot:
     drives: Sequence[str] = ()
     machine: str = "pc"
 
+    @property
+    def options(self) -> Sequence[str]:
+        """QEMU's options for what is started."""
+        return ("-kernel", str(self.kernel), "-initrd", str(self.initrd), "-append", self.cmdline)
+
+
+@frozen(kw_only=True)
+class Firmware:
+    """A disk from which firmware starts a VM; `options` are QEMU's for the firmware, SeaBIOS unless they name another."""
+
+    drives: Sequence[str]
+    options: Sequence[str] = ()
+    machine: str = "q35"
+
 
 @frozen(kw_only=True)
 class VM:
@@ -165,7 +179,7 @@ class Network:
             server.server_close()
 
     @contextmanager
-    def vm(self, boot: Boot, console: Path) -> Iterator[VM]:
+    def vm(self, boot: Boot | Firmware, console: Path) -> Iterator[VM]:
         """Run a VM while the context lasts; it is ended in any case."""
         self._index += 1
         tap = self.namespace.inside(lambda: open_tap(f"vm{self._index}", BRIDGE))
@@ -174,7 +188,7 @@ class Network:
                 [
                     *(program("qemu-system-x86_64"), "-accel", "tcg,tb-size=32", "-cpu", "max", "-m", "256M"),
                     *("-machine", boot.machine, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio"),
-                    *("-kernel", str(boot.kernel), "-initrd", str(boot.initrd), "-append", boot.cmdline),
+                    *boot.options,
                     *("-netdev", f"tap,id=net,fd={tap}"),
                     *("-device", f"virtio-net-pci,netdev=net,mac={member_mac(self._index)},romfile=", "-device", "virtio-rng-pci"),
                     *boot.drives,

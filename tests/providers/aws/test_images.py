@@ -488,6 +488,14 @@ def test_a_refusal_that_lasts_is_raised(account: Account) -> None:
     assert account.clock.now() - began == pytest.approx(uploads.COMPLETION_SECONDS)
 
 
+def test_a_block_that_was_refused_is_put_again_and_no_other(account: Account) -> None:
+    """As when another run puts the same block at the same moment."""
+    account.bed.faults.fail("ebs:PutSnapshotBlock", skip=4, code="ValidationException", status=400)
+    account.ensure()
+    account.is_right()
+    assert account.bed.calls()["ebs:PutSnapshotBlock"] == 9
+
+
 def test_what_aws_forbids_is_raised_at_once(account: Account) -> None:
     account.bed.faults.fail("ebs:PutSnapshotBlock", times=-1, code="AccessDeniedException", status=403)
     with pytest.raises(ProviderError, match="AccessDeniedException"):
