@@ -203,4 +203,5 @@ def _look(site: Site) -> Survey:
             return None
 
     site.memory.renew(_KEPT, find)
+    site.memory.forget(zones.KEPT)
     return seen[0]

@@ -24,7 +24,7 @@ NETWORK = {
     "private": "whether VMs run in private subnets behind a NAT gateway (default: false, they have public addresses)",
     "cidr": f"the addresses of the VPC that i2kit makes (default: {DEFAULT_CIDR})",
     "vpc": "an existing VPC to use instead of one's own, with `subnets`",
-    "subnets": "the existing VPC's subnets in which VMs run, one for each zone",
+    "subnets": "the existing VPC's subnets: in each zone at most one public and one private, in which VMs run if there is one",
 }
 
 # AWS keeps "aws:" for itself, and i2kit tells its own resources by "i2kit:".

@@ -7,11 +7,14 @@ from typing import Any
 
 from attrs import frozen
 
-from i2kit.resources import Network
+from i2kit.resources import CLUSTER_DOMAIN, Network
 from i2kit_aws.gateway import absent
 from i2kit_aws.site import Site
 
-NAME = "svc.cluster.local"
+NAME = CLUSTER_DOMAIN
+KEPT = "private zones"
+"""The key under which a driver remembers the environment's zones."""
+
 _PREFIX = "i2kit"
 # Route 53 takes a thousand changes at once, and 32,000 characters.
 _BATCH = 100

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import unittest.mock
+import uuid
 from typing import Any
 
 from moto.ec2.models import ec2_backends
@@ -125,6 +126,8 @@ def _balancer_created(stock: Any) -> Any:
         ):
             balancer = stock(backend, name, security_groups, subnet_ids, *rest, **kwargs)
         balancer.asked = asked
+        # No two ever have the same name for the world, whatever they are called.
+        balancer.dns_name = f"{name}-{uuid.uuid4().hex[:16]}.elb.{backend.region_name}.amazonaws.com"
         short = balancer.arn.rpartition(":loadbalancer/")[2]
         balancer.nics = []
         for subnet in balancer.subnets:

@@ -31,11 +31,11 @@ class Handler(MotoRequestHandler):
 def _application() -> Any:
     if STOCK:
         return DomainDispatcherApplication(create_backend_app)
-    from aws import accounts, groups, images, listeners, nats, networks, pages, targets
+    from aws import accounts, groups, images, listeners, nats, networks, pages, targets, zones
     from aws.application import Application
     from aws.control import handle
 
-    for part in (accounts, groups, images, listeners, nats, networks, pages, targets):
+    for part in (accounts, groups, images, listeners, nats, networks, pages, targets, zones):
         part.install()
     return Application(handle)
 

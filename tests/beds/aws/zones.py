@@ -4,11 +4,31 @@ from __future__ import annotations
 
 from typing import Any
 
-from moto.route53.models import route53_backends
+from moto.route53.models import Route53Backend, route53_backends
 
 from aws.protocols import Call, Refusal
 
 _Key = tuple[str, str, str]
+
+
+def install() -> None:
+    """Put the patches in place, once for a process."""
+    Route53Backend.change_resource_record_sets = _changed(Route53Backend.change_resource_record_sets)
+
+
+def _changed(stock: Any) -> Any:
+    def change(backend: Any, zoneid: str, change_list: list[dict[str, Any]]) -> Any:
+        # moto takes what was made once, deleted and is made again for what is there, when other names come behind it.
+        zone = backend.get_hosted_zone(zoneid)
+        here = {_key(one.name, one.type, one.set_identifier) for one in zone.rrsets}
+        for value in change_list:
+            record = value["ResourceRecordSet"]
+            key = _key(record["Name"], record["Type"], record.get("SetIdentifier"))
+            while value["Action"] == "CREATE" and key not in here and value in zone.rr_changes:
+                zone.rr_changes.remove(value)
+        return stock(backend, zoneid, change_list)
+
+    return change
 
 
 def check_zone(call: Call) -> None:

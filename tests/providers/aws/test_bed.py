@@ -322,6 +322,39 @@ def test_the_same_balancer_and_target_group_twice_are_one(aws: Sample, stock: Sa
     assert code(error) == "DuplicateTargetGroupName"
 
 
+def test_a_nat_gateway_takes_its_time_and_keeps_its_address(aws: Sample, stock: Sample) -> None:
+    address = aws.ec2.allocate_address(Domain="vpc")["AllocationId"]
+    tags = [{"ResourceType": "natgateway", "Tags": [{"Key": "whose", "Value": "ours"}]}]
+    given = {"SubnetId": aws.subnets[0], "AllocationId": address, "TagSpecifications": tags}
+    made = [aws.ec2.create_nat_gateway(ClientToken="same", **given)["NatGateway"] for _ in range(2)]
+    assert {(one["NatGatewayId"], one["State"]) for one in made} == {(made[0]["NatGatewayId"], "pending")}
+
+    def states(whose: str = "ours") -> list[str]:
+        told = aws.ec2.describe_nat_gateways(Filter=[{"Name": "tag:whose", "Values": [whose]}])["NatGateways"]
+        return [one["State"] for one in told]
+
+    assert [states(), states()] == [["pending"], ["available"]]
+    assert states("theirs") == []
+    aws.ec2.delete_nat_gateway(NatGatewayId=made[0]["NatGatewayId"])
+    with pytest.raises(ClientError) as error:
+        aws.ec2.delete_subnet(SubnetId=aws.subnets[0])
+    assert code(error) == "DependencyViolation"
+    assert [states(), states()] == [["deleting"], ["deleted"]]
+    aws.ec2.release_address(AllocationId=address)
+    aws.ec2.delete_subnet(SubnetId=aws.subnets[0])
+    taken = stock.ec2.allocate_address(Domain="vpc")["AllocationId"]
+    assert stock.ec2.create_nat_gateway(SubnetId=stock.subnets[0], AllocationId=taken)["NatGateway"]["State"] == "available"
+
+
+def test_a_second_nat_gateway_of_an_address_fails(aws: Sample) -> None:
+    given = {"SubnetId": aws.subnets[0], "AllocationId": aws.ec2.allocate_address(Domain="vpc")["AllocationId"]}
+    for _ in range(2):
+        aws.ec2.create_nat_gateway(**given)
+        aws.ec2.describe_nat_gateways()
+    told = {one["State"]: one.get("FailureMessage", "") for one in aws.ec2.describe_nat_gateways()["NatGateways"]}
+    assert told == {"available": "", "failed": f"Elastic IP address [{given['AllocationId']}] is already associated"}
+
+
 def test_an_instance_that_shuts_down_keeps_its_security_group(aws: Sample) -> None:
     group = aws.security_group()
     aws.group(size=1, template=aws.template(SecurityGroupIds=[group]))

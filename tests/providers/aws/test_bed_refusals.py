@@ -251,6 +251,12 @@ def a_name_that_is_an_alias_and_more(aws: Sample) -> object:
     return change(aws, zone(aws), ("CREATE", "A", "192.0.2.1"), ("CREATE", "CNAME", "other.example"))
 
 
+def an_address_that_a_nat_gateway_has(aws: Sample) -> object:
+    address = aws.ec2.allocate_address(Domain="vpc")["AllocationId"]
+    aws.ec2.create_nat_gateway(SubnetId=aws.subnets[0], AllocationId=address)
+    return aws.ec2.release_address(AllocationId=address)
+
+
 REFUSED: dict[Case, str] = {
     a_wrong_checksum: "ValidationException",
     a_block_behind_the_end: "ValidationException",
@@ -273,6 +279,7 @@ REFUSED: dict[Case, str] = {
     a_network_with_a_security_group: "DependencyViolation",
     a_gateway_with_addresses_behind_it: "DependencyViolation",
     a_balancer_without_a_gateway: "InvalidSubnet",
+    an_address_that_a_nat_gateway_has: "InvalidIPAddress.InUse",
     two_balancers_of_a_name: "DuplicateLoadBalancerName",
     a_long_name_for_a_balancer: "ValidationError",
     two_subnets_of_a_zone: "InvalidConfigurationRequest",
@@ -327,6 +334,10 @@ def test_records_that_are_as_they_should_be_go_through(aws: Sample) -> None:
     change(aws, where, ("DELETE", "A", "192.0.2.2"), ("CREATE", "A", "192.0.2.3"), ("DELETE", "TXT", '"i2kit"'))
     told = aws.dns.list_resource_record_sets(HostedZoneId=where)["ResourceRecordSets"]
     assert [one["ResourceRecords"] for one in told if one["Type"] == "A"] == [[{"Value": "192.0.2.3"}]]
+    # What was deleted can be made again as it was.
+    change(aws, where, ("CREATE", "TXT", '"i2kit"'))
+    change(aws, where, ("DELETE", "A", "192.0.2.3"), ("DELETE", "TXT", '"i2kit"'))
+    change(aws, where, ("CREATE", "A", "192.0.2.1"), ("CREATE", "TXT", '"i2kit"'))
     alias = {"DNSName": "web-1.elb.amazonaws.com.", "HostedZoneId": "Z2IFOLAFXWLO4F", "EvaluateTargetHealth": False}
     record = {"Name": "shop.example", "Type": "A", "AliasTarget": alias}
     for action in ("CREATE", "DELETE"):
