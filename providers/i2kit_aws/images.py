@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,18 @@ _Found = Mapping[str, Any]
 
 
 def ami(site: Site, image_name: str) -> str:
-    """Return the id of an image's AMI; raise `ProviderError` (``no-image``) when there is none that can be started."""
-    found = _amis(site, image_name)
+    """Return the id of an image's AMI; raise `ProviderError` (``no-image``) when there is none that can be started.
+
+    It is asked for once: groups of one image share it.
+    """
+    return site.memory.recall(_kept(image_name), lambda: _startable(image_name, _amis(site, image_name)))
+
+
+def _kept(image_name: str) -> str:
+    return f"ami/{image_name}"
+
+
+def _startable(image_name: str, found: Sequence[_Found]) -> str:
     if not found or found[0]["State"] != "available":
         state = f"is {found[0]['State']}" if found else "is not there"
         raise ProviderError.of("no-image", f"image {image_name} {state}", hint="run `i2kit deploy` again")
@@ -48,6 +59,10 @@ def observe(site: Site) -> Sequence[ObservedResource]:
     images: dict[str, _Found] = {}
     for one in _amis(site, "*"):
         images.setdefault(str(one["Name"]).removeprefix(_ami_name(site, "")), one)
+    for name, one in images.items():
+        site.memory.forget(_kept(name))
+        if one["State"] == "available":
+            site.memory.recall(_kept(name), partial(str, one["ImageId"]))
     registered = [_seen(site, name, one, snapshots.get(name, [])) for name, one in images.items()]
     return [*registered, *(_left(site, name, left) for name, left in snapshots.items() if name not in images)]
 
@@ -63,10 +78,12 @@ def ensure(site: Site, image: Image, context: Context) -> None:
         found, snapshot = _made(site, image, context)
     _tag(site, image, found[0])
     _tidy(site, image, found, snapshot, context)
+    site.memory.renew(_kept(image.name), lambda: _startable(image.name, found))
 
 
 def delete(site: Site, image: Image, context: Context) -> None:
     """Remove the AMI, and then all snapshots that were uploaded for it; nothing happens when they are not there."""
+    site.memory.forget(_kept(image.name))
     found = _amis(site, image.name)
     snapshots = [*_snapshots_of(found), *(str(one["SnapshotId"]) for one in _snapshots(site, image.name))]
     for one in found:

@@ -111,14 +111,14 @@ class Account:
         assert images.ami(self.site, self.image().name) == self.registered()["ImageId"]
 
 
-CLIENTS: dict[str, Gateway] = {}
-"""Clients of the servers: making them takes longer than most tests."""
+KNOWN: dict[str, Gateway] = {}
+"""Whose sessions all tests share: making them takes longer than most tests."""
 
 
 def site_at(bed: Bed, name: str = "prod", **settings: Any) -> Site:
     made = Site.of(Environment(name=name, provider="aws", settings={"region": REGION, **settings}))
-    clients = CLIENTS.setdefault(bed.url, made.gateway).clients
-    return evolve(made, gateway=evolve(made.gateway, clients=clients))
+    sessions = KNOWN.setdefault(bed.url, made.gateway).sessions
+    return evolve(made, gateway=evolve(made.gateway, sessions=sessions))
 
 
 def written(path: Path, pieces: Mapping[int, bytes]) -> Disk:
@@ -246,8 +246,24 @@ def test_an_image_that_is_not_there_or_has_failed_cannot_be_started(account: Acc
         images.ami(account.site, account.image().name)
     account.ensure()
     account.bed.image(account.registered()["Name"], "failed")
+    images.observe(account.site)
     with pytest.raises(ProviderError, match=r"is failed.*\[no-image\]"):
         images.ami(account.site, account.image().name)
+
+
+def test_groups_of_one_image_ask_for_it_once_until_it_is_another(account: Account) -> None:
+    account.ensure()
+    since, anew = len(account.bed.journal()), evolve(account, site=site_at(account.bed))
+    made = account.registered()["ImageId"]
+    assert [images.ami(anew.site, account.image().name) for _ in range(3)] == [made] * 3
+    assert account.bed.calls(since)["ec2:DescribeImages"] == 2, "of which one is the test's own"
+    account.aws.ec2.deregister_image(ImageId=made)
+    account.ensure()
+    images.observe(anew.site)
+    assert images.ami(anew.site, account.image().name) == account.registered()["ImageId"] != made
+    anew.delete()
+    with pytest.raises(ProviderError, match="no-image"):
+        images.ami(anew.site, account.image().name)
 
 
 def test_what_ec2_does_not_start_is_refused_before_it_is_built(account: Account) -> None:
