@@ -10,7 +10,7 @@ from i2kit.environment import Environment
 from i2kit.errors import Problem, ProviderError
 from i2kit.plan import Change, GroupHealth, Observed, ObservedResource
 from i2kit.resources import Balancer, DnsRecord, Image, InstanceGroup, Network, Secret
-from i2kit_aws import balancers, consoles, groups, health, images, names, networks, records, secrets
+from i2kit_aws import balancers, consoles, groups, health, images, names, networks, preflight, records, secrets
 from i2kit_aws.site import Site
 
 _PARTS: tuple[Callable[[Site], Sequence[ObservedResource]], ...] = (
@@ -37,8 +37,8 @@ class AwsDriver:
         return Observed(resources=tuple(one for part in found for one in part))
 
     def preflight(self, changes: Sequence[Change]) -> Sequence[Problem]:
-        """Nothing is looked for before the first change yet."""
-        return ()
+        """Return what stands in the way: quotas, instance types, zones, certificates, and what is wrong with an existing network."""
+        return preflight.problems(self.site, changes)
 
     def apply(self, change: Change, context: Context) -> None:
         """Make one change happen."""

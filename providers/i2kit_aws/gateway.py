@@ -57,7 +57,8 @@ _LOST = (botocore.exceptions.HTTPClientError, botocore.exceptions.ConnectionErro
 _AWS_DOMAINS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
 _EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
 _UNKNOWN = frozenset({"AuthFailure", "InvalidClientTokenId", "UnrecognizedClientException", "SignatureDoesNotMatch"})
-_FORBIDDEN = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError"})
+FORBIDDEN = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError"})
+"""AWS's codes for what the credentials do not allow."""
 _LACKING = (
     botocore.exceptions.NoCredentialsError,
     botocore.exceptions.PartialCredentialsError,
@@ -259,7 +260,7 @@ def _refused(about: str, operation: str, error: ClientError) -> ProviderError:
         asked = str(told.get("HTTPHeaders", {}).get("retry-after", ""))
         passing.retry_after = float(asked) if asked.isdecimal() else None
         return passing
-    hint = "docs/providers/aws-policy.md has the policy that i2kit needs" if code in _FORBIDDEN else ""
+    hint = "docs/providers/aws-policy.md has the policy that i2kit needs" if code in FORBIDDEN else ""
     made = AwsError(Problem(code="aws-refused", message=f"{about}: {code}: {_words(error)}", hint=hint))
     made.code = code
     return made
