@@ -174,6 +174,11 @@ class Retries:
                 self._wait(seconds, context, error)
         raise AssertionError("there is at least one attempt")
 
+    @property
+    def closed(self) -> bool:
+        """Whether nobody wants anything any more."""
+        return self._closed.is_set()
+
     def close(self) -> None:
         """Let calls that wait to be made again fail with what they failed with."""
         self._closed.set()
@@ -182,7 +187,7 @@ class Retries:
         """Let the time pass; raise what `context` does when the run is to stop, and `error` when this was closed."""
         left = seconds
         while left > 0:
-            if self._closed.is_set():
+            if self.closed:
                 raise error
             if context:
                 context.check()

@@ -101,15 +101,12 @@ def _sights(site: Site, own: Sequence[Guard]) -> Iterator[Sight]:
     groups = _groups(site, own, tagged)
     heard = _listeners(site, [arn for arn in tagged if ":listener/" in arn])
     for guard in own:
-        front = fronts.get(guard.balancer)
+        front = fronts.get(listeners.front_name(guard.balancer))
         # Its name may be somebody else's; who has our security group is ours.
         front = front if front and guard.id in (front.get("SecurityGroups") or ()) else None
-        yield Sight(
-            guard=guard,
-            front=front,
-            listeners=_heard(site, str(front["LoadBalancerArn"]), heard, tagged) if front else (),
-            behind={one.arn: one for one in groups if one.balancer == guard.balancer},
-        )
+        behind = {one.arn: one for one in groups if one.balancer == guard.balancer}
+        told = _told(site, str(front["LoadBalancerArn"]), heard, behind) if front else ()
+        yield Sight(guard=guard, front=front, listeners=_labelled(site, told, tagged), behind=behind)
 
 
 def _tagged(site: Site) -> dict[str, dict[str, str]]:
@@ -148,11 +145,19 @@ def _described(site: Site, **which: Any) -> list[Mapping[str, Any]]:
     return _gone(lambda: list(site.gateway.pages("elbv2", "DescribeListeners", "Listeners", **which))) or []
 
 
-def _heard(
-    site: Site, front: str, found: Mapping[str, Sequence[Mapping[str, Any]]], tagged: Mapping[str, Mapping[str, str]]
-) -> Sequence[Heard]:
-    """Return the listeners of a load balancer."""
-    told = found.get(front) or _described(site, LoadBalancerArn=front)
+def _told(
+    site: Site, front: str, found: Mapping[str, Sequence[Mapping[str, Any]]], behind: Mapping[str, TargetGroup]
+) -> Sequence[Mapping[str, Any]]:
+    """Return the listeners of a load balancer; target groups that are used tell when one was not found."""
+    told = found.get(front, ())
+    known = {arn for one in told for arn, _ in listeners.shares_of(one)}
+    if told and all(arn in known for arn, one in behind.items() if one.used):
+        return told
+    return _described(site, LoadBalancerArn=front)
+
+
+def _labelled(site: Site, told: Sequence[Mapping[str, Any]], tagged: Mapping[str, Mapping[str, str]]) -> Sequence[Heard]:
+    """Return listeners with their tags, in the order of the Service's ports."""
     labels = _labels(site, [str(one["ListenerArn"]) for one in told], tagged)
     heard = [Heard(told=one, tags=labels.get(str(one["ListenerArn"]), {})) for one in told]
     return sorted(heard, key=lambda one: (min((place for place, _ in one.ports({})), default=0), one.port))

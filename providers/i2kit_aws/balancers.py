@@ -50,7 +50,8 @@ def observe(site: Site) -> Sequence[ObservedResource]:
 
 def ensure(site: Site, balancer: Balancer, context: Context) -> None:
     """Have the balancer as it is asked for. The traffic moves by one request for each port; what leaves then goes, after its drain."""
-    _refuse(site, balancer)
+    if found := problems(site, balancer):
+        raise InvalidInput(found)
     wanted, place = listeners.planned(balancer), networks.locate(site)
     guard = guards.ensure(site, balancer, wanted, place, context)
     front = _front(site, balancer, place, guard, context)
@@ -63,28 +64,25 @@ def ensure(site: Site, balancer: Balancer, context: Context) -> None:
     filled = {arn for (group, _), arn in arns.items() if group in scaling and scaling[group].size}
     switches.ensure(site, balancer, str(front["LoadBalancerArn"]), wanted, arns, filled, context)
     targets.retire(site, [one for one in there.values() if one.arn not in arns.values()], context, drained=True)
-    _await_active(site, front, context)
+    _await_active(site, balancer, front, context)
 
 
-def _refuse(site: Site, balancer: Balancer) -> None:
-    """Raise `InvalidInput` for annotations that cannot be meant."""
-    if not balancer.options:
-        return
-    found = [*listeners.wrong(balancer, site.settings.region, site.gateway.account)]
-    if found:
-        raise InvalidInput(
-            Problem(code="aws-annotation", message=f"Service {balancer.service}: aws.i2kit.dev/{message}") for message in found
-        )
+def problems(site: Site, balancer: Balancer) -> list[Problem]:
+    """Return what is wrong with a balancer's annotations; only a certificate's account may have to be asked for."""
+    account = site.gateway.account if balancer.options.get(listeners.CERTIFICATE) else None
+    found = listeners.wrong(balancer, site.settings.region, account)
+    return [Problem(code="aws-annotation", message=f"Service {balancer.service}: aws.i2kit.dev/{message}") for message in found]
 
 
-def _described(site: Site, name: str) -> Mapping[str, Any] | None:
+def _described(site: Site, balancer: str) -> Mapping[str, Any] | None:
+    name = listeners.front_name(balancer)
     found = _missing(lambda: site.gateway.call("elbv2", "DescribeLoadBalancers", Names=[name]))
     return next(iter((found or {}).get("LoadBalancers") or ()), None)
 
 
-def _own(site: Site, name: str) -> Mapping[str, Any] | None:
-    """Return the balancer of a name, if there is one. Raises `ProviderError` (code ``aws-name-taken``) when it is not the environment's."""
-    found = _described(site, name)
+def _own(site: Site, balancer: str) -> Mapping[str, Any] | None:
+    """Return the load balancer of a balancer, if there is one. Raises `ProviderError` (code ``aws-name-taken``) when it is another's."""
+    found = _described(site, balancer)
     if found is None:
         return None
     held = targets.tags_of(site, [str(found["LoadBalancerArn"])])
@@ -92,7 +90,7 @@ def _own(site: Site, name: str) -> Mapping[str, Any] | None:
         return found
     raise ProviderError.of(
         "aws-name-taken",
-        f"there is a load balancer {name} in {site.settings.region} that is not this environment's",
+        f"there is a load balancer {listeners.front_name(balancer)} in {site.settings.region} that is not this environment's",
         hint="rename the Service, or remove that load balancer",
     )
 
@@ -153,7 +151,7 @@ def _made(site: Site, balancer: Balancer, place: Located, guard: str, context: C
             lambda: site.gateway.call(
                 "elbv2",
                 "CreateLoadBalancer",
-                Name=balancer.name,
+                Name=listeners.front_name(balancer.name),
                 Type="network",
                 Scheme=scheme(balancer.scope),
                 IpAddressType="ipv4",
@@ -206,20 +204,19 @@ def _behind(
     return arns
 
 
-def _await_active(site: Site, front: Mapping[str, Any], context: Context) -> None:
+def _await_active(site: Site, balancer: Balancer, front: Mapping[str, Any], context: Context) -> None:
     """Wait until a load balancer that was just made works; raise `ProviderError` with AWS's reason when it does not come to that."""
     if front.get("State", {}).get("Code") != "provisioning":
         return
     context.progress("AWS sets the load balancer up, which takes some minutes")
 
     def active() -> bool | None:
-        found = _described(site, str(front["LoadBalancerName"]))
-        state = (found or {}).get("State") or {}
+        state = (_described(site, balancer.name) or {}).get("State") or {}
         if state.get("Code") == "failed":
-            raise ProviderError.of("aws-refused", f"AWS cannot set load balancer {front['LoadBalancerName']} up: {state.get('Reason')}")
+            raise ProviderError.of("aws-refused", f"AWS cannot set up the load balancer of {balancer.name}: {state.get('Reason')}")
         return None if state.get("Code") == "provisioning" else True
 
-    waits.until(active, context, seconds=_ACTIVE_SECONDS, otherwise=f"load balancer {front['LoadBalancerName']} is not set up")
+    waits.until(active, context, seconds=_ACTIVE_SECONDS, otherwise=f"the load balancer of {balancer.name} is not set up")
 
 
 def _remove(site: Site, front: Mapping[str, Any]) -> None:

@@ -203,6 +203,11 @@ class Gateway:
                 )
             )
 
+    @property
+    def closed(self) -> bool:
+        """Whether nobody wants anything any more: who waits may stop."""
+        return self.retries.closed
+
     def close(self) -> None:
         """Let requests that wait to be made again fail, and close the connections."""
         self.retries.close()

@@ -158,7 +158,8 @@ def ensure(site: Site, balancer: Balancer, listeners: Sequence[Listener], place:
 
 
 def _made(site: Site, balancer: Balancer, wanted: Mapping[str, str], place: Located, context: Context) -> Guard:
-    name = site.name(balancer.name, "Balancer", balancer.name)
+    # Its own would be refused where it began with "sg-".
+    name = site.name(f"i2kit-{balancer.name}", "Balancer", balancer.name, limit=100)
     made = absent("InvalidGroup.Duplicate")(
         lambda: site.gateway.call(
             "ec2",

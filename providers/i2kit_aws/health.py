@@ -13,8 +13,6 @@ from i2kit_aws.site import Site
 from i2kit_aws.targets import Health
 
 _CHECKS_AT_ONCE = 8
-# EC2 answers few questions for consoles at once, and shares the rate with all others.
-_CONSOLES_AT_ONCE = 4
 
 IN_SERVICE = "InService"
 
@@ -57,8 +55,7 @@ def judged(site: Site, groups: Mapping[str, Sequence[Member]]) -> dict[str, tupl
         found = dict(zip((one.arn for one in arns), pool.map(lambda one: targets.health(site, one.arn), arns), strict=True))
     checks = {group: checking([(one.used, found[one.arn]) for one in front]) for group, front in fronts.items()}
     unchecked = [one.id for group in asked if not checks[group] for one in groups[group] if _serves(one)]
-    with ThreadPoolExecutor(_CONSOLES_AT_ONCE) as pool:
-        said = dict(zip(unchecked, pool.map(lambda one: told(consoles.said(site, one)), unchecked), strict=True))
+    said = {one: told(console) for one, console in consoles.said(site, unchecked).items()}
     return {group: tuple(instance(one, group, checks.get(group, ()), said.get(one.id)) for one in groups[group]) for group in groups}
 
 

@@ -51,6 +51,15 @@ class Listener:
         return {"Protocol": "TLS", "SslPolicy": TLS_POLICY, "Certificates": [{"CertificateArn": self.certificate}]}
 
 
+def front_name(balancer: str) -> str:
+    """Return the name of the load balancer of a balancer: AWS keeps names that begin with ``internal-`` for itself.
+
+    >>> front_name("internal-api-16293f49")
+    'inner-api-16293f49'
+    """
+    return "inner-" + balancer.removeprefix("internal-") if balancer.startswith("internal-") else balancer
+
+
 def planned(balancer: Balancer) -> tuple[Listener, ...]:
     """Return a balancer's listeners. Ports of the same number for TCP and UDP are one, since AWS has one listener at a number.
 

@@ -55,3 +55,11 @@ def rest(seconds: float, context: Context) -> None:
         context.check()
         sleep(min(seconds, _SLICE_SECONDS))
         seconds -= _SLICE_SECONDS
+
+
+def unless(closed: Callable[[], bool], seconds: float) -> bool:
+    """Let so many seconds pass, or fewer when it is `closed` by then; return whether it is."""
+    while seconds > 0 and not closed():
+        sleep(min(seconds, _SLICE_SECONDS))
+        seconds -= _SLICE_SECONDS
+    return closed()

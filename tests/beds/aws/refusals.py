@@ -16,9 +16,11 @@ from moto.iam.models import iam_backends
 
 from aws import images, nats, networks, zones
 from aws.protocols import Call, Refusal
+from aws.targets import users_of
 
 USER_DATA = 16_384
 NAME = 32
+WEIGHT = 999
 # Those of target groups of network load balancers that moto does not set from the start.
 ATTRIBUTES = {
     "deregistration_delay.connection_termination.enabled",
@@ -205,8 +207,25 @@ def _listener(call: Call) -> None:
                 other = groups[arn].protocol
                 message = f"A listener with protocol {protocol} cannot forward to the target group '{arn}' with protocol {other}"
                 raise Refusal("IncompatibleProtocols", message)
+            if arn:
+                _one_balancer(call, arn)
+        for one in action.get("ForwardConfig", {}).get("TargetGroups", []):
+            if not 0 <= one.get("Weight", 1) <= WEIGHT:
+                raise Refusal("ValidationError", f"Target group weight '{one['Weight']}' must be between '0-{WEIGHT}' inclusive")
     if protocol == "TLS" and not call.parameters.get("Certificates"):
         raise Refusal("ValidationError", "A certificate must be specified for TLS listeners")
+
+
+def _one_balancer(call: Call, target_group: str) -> None:
+    """Refuse a target group of one Network Load Balancer for another."""
+    backend = elbv2_backends[call.account][call.region]
+    listener = call.parameters.get("ListenerArn", "")
+    own = call.parameters.get("LoadBalancerArn") or listener.replace(":listener/", ":loadbalancer/").rpartition("/")[0]
+    if own in backend.load_balancers and backend.load_balancers[own].type == "network":
+        others = [one for one in users_of(backend, target_group) if one != own]
+        if others:
+            message = "The following target groups cannot be associated with more than one load balancer"
+            raise Refusal("TargetGroupAssociationLimit", f"{message}: {target_group}")
 
 
 def _target_attributes(call: Call) -> None:

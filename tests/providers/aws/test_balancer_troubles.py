@@ -159,21 +159,59 @@ def test_who_is_asked_to_stop_stops_waiting(fronts: Fronts) -> None:
 
 def test_a_load_balancer_that_cannot_be_set_up_is_told_in_aws_words(fronts: Fronts, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = balancer(fronts.group())
-    real = balancers._described  # moto sets every load balancer up at once
-
-    def described(site: Site, name: str) -> Any:
-        found = real(site, name)
-        return {**found, "State": {"Code": "failed", "Reason": "no addresses left"}} if found else None
-
-    monkeypatch.setattr(balancers, "_described", described)
+    fronts.ensure(wanted)
+    state = {"Code": "failed", "Reason": "no addresses left"}
+    monkeypatch.setattr(balancers, "_described", lambda site, name: {"State": state})  # moto sets every load balancer up at once
     with pytest.raises(ProviderError, match="no addresses left"):
-        balancers._await_active(fronts.site, {"State": {"Code": "provisioning"}, "LoadBalancerName": made(fronts, wanted)}, fronts.context)
+        balancers._await_active(fronts.site, wanted, {"State": {"Code": "provisioning"}}, fronts.context)
 
 
-def made(fronts: Fronts, wanted: Balancer) -> str:
-    subnets = list(networks.locate(fronts.site).subnets.values())
-    fronts.aws.elb.create_load_balancer(Name=wanted.name, Type="network", Scheme="internal", Subnets=subnets)
-    return wanted.name
+def test_a_fifth_of_the_calls_throttled_delay_and_nothing_more(fronts: Fronts) -> None:
+    group = fronts.group()
+    before = fronts.bed.inventory()
+    wanted = balancer(group, ports=(HTTP, METRICS))
+    fronts.bed.faults.throttle("*", times=-1, share=0.2, seed=3)
+    fronts.ensure(wanted)
+    seen = fronts.seen()
+    fronts.delete(wanted)
+    fronts.bed.faults.clear()
+    assert (seen.resource, seen.faults) == (wanted, ())
+    assert fronts.bed.inventory() == before
+
+
+@pytest.mark.parametrize("action", ["CreateLoadBalancer", "CreateTargetGroup", "CreateListener", "CreateSecurityGroup", "ModifyListener"])
+def test_a_lost_answer_makes_no_twin(fronts: Fronts, action: str) -> None:
+    groups = [fronts.group("1"), fronts.group("2")]
+    fronts.bed.faults.cut(f"*:{action}", moment="after")
+    fronts.ensure(balancer(groups[0]))
+    wanted = balancer(*groups)
+    fronts.ensure(wanted)
+    seen = fronts.seen()
+    assert (seen.resource, seen.faults) == (wanted, ())
+    found = fronts.bed.inventory()
+    assert [len(found[f"elasticloadbalancing:{kind}"]) for kind in ("balancer", "listener", "target-group")] == [1, 1, 2]
+
+
+def test_answers_that_are_old_do_no_harm(fronts: Fronts) -> None:
+    group = fronts.group()
+    wanted = balancer(group)
+    fronts.ensure(wanted)
+    before = fronts.shape()
+    fronts.bed.faults.stale("elasticloadbalancing:Describe*", times=-1)
+    fronts.ensure(wanted)
+    fronts.bed.faults.clear()
+    assert fronts.shape() == before
+
+
+def test_what_the_index_of_tags_does_not_show_yet_is_asked_for(fronts: Fronts) -> None:
+    group = fronts.group()
+    fronts.ensure(balancer(group))
+    fronts.seen()
+    wanted = balancer(group, ports=(HTTP, METRICS))
+    fronts.ensure(wanted)
+    fronts.bed.faults.stale("tag:GetResources", times=-1)
+    seen = fronts.seen()
+    assert (seen.resource, seen.faults) == (wanted, ())
 
 
 STEPS: dict[str, Callable[[Fronts, list[Any]], tuple[Callable[[], object], Callable[[], object]]]] = {

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from attrs import evolve
 from aws.bed import Bed
+from aws.sample import Sample
 from awsfronts import DRAIN_SECONDS, SAMPLES, Fronts, balancer
 
-from i2kit.errors import ProviderError
+from i2kit.environment import Environment
+from i2kit.errors import InvalidInput, ProviderError
 from i2kit.resources import Backend, BalancerPort, InstanceGroup
-from i2kit_aws import balancers, networks, targets
+from i2kit_aws import balancers, health, listeners, networks, targets
 from i2kit_aws.site import Site
 
 HTTP = BalancerPort(port=8080, target_port=8080, name="http")
@@ -237,6 +240,68 @@ def test_a_change_of_scope_makes_the_load_balancer_anew(fronts: Fronts, group: I
     assert fronts.attributes(one["TargetGroupArn"])["preserve_client_ip.enabled"] == "true"
 
 
+def certificate(fronts: Fronts, name: str = "shop.example.com") -> str:
+    return str(fronts.bed.client("acm").request_certificate(DomainName=name)["CertificateArn"])
+
+
+def test_tls_ends_at_the_balancer_at_the_ports_that_are_named(fronts: Fronts, group: InstanceGroup) -> None:
+    options = {"certificate": certificate(fronts), "tls-ports": "443"}
+    https = BalancerPort(port=443, target_port=8080, name="https")
+    wanted = balancer(group, scope="public", ports=(https, HTTP), options=options)
+    fronts.ensure(wanted)
+    secure, plain = fronts.listeners(wanted)
+    assert (secure["Port"], secure["Protocol"], plain["Protocol"]) == (443, "TLS", "TCP")
+    assert (secure["Certificates"][0]["CertificateArn"], secure["SslPolicy"]) == (options["certificate"], listeners.TLS_POLICY)
+    assert {one["Protocol"] for one in fronts.target_groups()} == {"TCP"}
+    seen, name = fronts.seen(), fronts.front(wanted)["DNSName"]
+    assert (seen.resource, seen.faults) == (wanted, ())
+    assert seen.endpoints == (f"https://{name}", f"http://{name}:8080")
+
+
+def test_certificates_are_changed_in_place(fronts: Fronts, group: InstanceGroup) -> None:
+    plain = balancer(group)
+    fronts.ensure(plain)
+    for options in ({"certificate": certificate(fronts)}, {"certificate": certificate(fronts, "other.example.com")}, {}):
+        wanted = evolve(plain, options=options)
+        made = fronts.changes(partial(fronts.ensure, wanted))
+        assert [one for one in made if one.endswith("Listener")] == ["ModifyListener"]
+        seen = fronts.seen()
+        assert (seen.resource, seen.faults) == (wanted, ())
+
+
+def test_a_certificate_that_somebody_changed_is_seen(fronts: Fronts, group: InstanceGroup) -> None:
+    wanted = balancer(group, options={"certificate": certificate(fronts)})
+    fronts.ensure(wanted)
+    other = [{"CertificateArn": certificate(fronts, "other.example.com")}]
+    (listener,) = fronts.listeners(wanted)
+    fronts.aws.elb.modify_listener(ListenerArn=listener["ListenerArn"], Certificates=other)
+    assert fronts.seen().faults == ("port 8080 does not speak TLS as the annotations say",)
+    fronts.ensure(wanted)
+    assert fronts.seen().faults == ()
+
+
+def test_wrong_annotations_touch_nothing(fronts: Fronts, group: InstanceGroup) -> None:
+    wanted = balancer(group, options={"certificate": "my-certificate"})
+    with pytest.raises(InvalidInput, match=r"Service web: aws.i2kit.dev/certificate is 'my-certificate'.*\[aws-annotation\]"):
+        fronts.ensure(wanted)
+    assert balancers.observe(fronts.site) == ()
+
+
+def test_a_service_may_be_called_internal(fronts: Fronts, group: InstanceGroup) -> None:
+    wanted = evolve(SAMPLES.balancer(group, service="internal-api"))
+    fronts.ensure(wanted)
+    seen = fronts.seen()
+    assert (seen.resource, seen.faults) == (wanted, ())
+    assert balancers.address(fronts.site, wanted.name).dns_name
+    fronts.delete(wanted)
+    assert balancers.observe(fronts.site) == ()
+
+
+def test_a_balancer_that_is_not_there_has_no_address(fronts: Fronts) -> None:
+    with pytest.raises(ProviderError, match=r"\[no-balancer\]"):
+        balancers.address(fronts.site, "web")
+
+
 def test_what_somebody_else_made_is_left_alone(fronts: Fronts, group: InstanceGroup) -> None:
     wanted = balancer(group)
     fronts.aws.elb.create_load_balancer(Name=wanted.name, Type="network", Scheme="internal", Subnets=fronts.aws.subnets)
@@ -246,8 +311,6 @@ def test_what_somebody_else_made_is_left_alone(fronts: Fronts, group: InstanceGr
 
 
 def test_other_environments_are_not_seen(fronts: Fronts, group: InstanceGroup, as_user: Bed, tmp_path: Path) -> None:
-    from i2kit.environment import Environment
-
     fronts.ensure(balancer(group))
     other = Site.of(Environment(name="test", provider="aws", settings={"region": fronts.bed.region}))
     assert balancers.observe(other) == ()
@@ -264,3 +327,21 @@ def test_looking_at_many_takes_no_more_requests_than_at_one(fronts: Fronts, grou
     pages = ("GetResources",)
     assert set(many) == set(one)
     assert [name for name in many if not name.endswith(pages)] == [name for name in one if not name.endswith(pages)]
+
+
+def test_stock_moto_does_as_well(stock: Sample, monkeypatch: pytest.MonkeyPatch, environment: Environment, tmp_path: Path) -> None:
+    for name, value in stock.bed.environment.items():
+        monkeypatch.setenv(name, value)
+    fronts = Fronts.of(Site.of(environment), stock.bed, tmp_path)
+    group, other = fronts.group("1"), fronts.group("2")
+    fronts.ensure(balancer(group, scope="public", ports=(HTTP, DNS)))
+    after = balancer(group, other, weights=(90, 10), scope="public", ports=(HTTP, DNS))
+    for wanted in (after, balancer(other, scope="public", ports=(HTTP, DNS))):
+        fronts.ensure(wanted)
+        seen = fronts.seen()
+        assert (seen.resource, seen.faults) == (wanted, ())
+        assert health.of_group(fronts.site, other.name).ready == 2
+    fronts.delete(after)
+    assert balancers.observe(fronts.site) == ()
+    assert fronts.target_groups() == []
+    assert fronts.attached(other) == set()

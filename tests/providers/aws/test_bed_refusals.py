@@ -257,6 +257,18 @@ def an_address_that_a_nat_gateway_has(aws: Sample) -> object:
     return aws.ec2.release_address(AllocationId=address)
 
 
+def a_target_group_of_two_balancers(aws: Sample) -> object:
+    target_group = aws.target_group()
+    aws.listener(aws.balancer("first"), target_group)
+    return aws.listener(aws.balancer("second"), target_group)
+
+
+def a_weight_of_a_thousand(aws: Sample) -> object:
+    listener = aws.listener(aws.balancer(), target_group := aws.target_group())
+    shares = {"TargetGroups": [{"TargetGroupArn": target_group, "Weight": 1000}]}
+    return aws.elb.modify_listener(ListenerArn=listener, DefaultActions=[{"Type": "forward", "ForwardConfig": shares}])
+
+
 REFUSED: dict[Case, str] = {
     a_wrong_checksum: "ValidationException",
     a_block_behind_the_end: "ValidationException",
@@ -296,6 +308,8 @@ REFUSED: dict[Case, str] = {
     a_group_of_no_type: "ValidationError",
     a_large_parameter: "ValidationException",
     two_listeners_of_a_port: "DuplicateListener",
+    a_target_group_of_two_balancers: "TargetGroupAssociationLimit",
+    a_weight_of_a_thousand: "ValidationError",
     an_attribute_of_no_target_group: "ValidationError",
     a_certificate_in_use: "ResourceInUseException",
     two_private_zones_of_a_name: "ConflictingDomainExists",
