@@ -21,17 +21,8 @@ from i2kit.graph import graph
 from i2kit.hookspecs import hookimpl
 from i2kit.housekeeping import Garbage, collect, garbage
 from i2kit.operations import Preview, apply, deploy, destroy, preview, preview_destroy
-from i2kit.releases import (
-    Release,
-    RolloutStatus,
-    abort,
-    history,
-    preview_rollback,
-    promote,
-    restart,
-    rollback,
-    rollout_status,
-)
+from i2kit.pauses import RolloutStatus, abort, promote, rollout_status
+from i2kit.releases import Release, history, preview_rollback, restart, rollback
 from i2kit.runs import DeployOptions
 from i2kit.saved import SavedPlan
 from i2kit.stages import (

@@ -20,7 +20,7 @@ from attrs import evolve
 from i2kit.courses import Course, Stage
 from i2kit.driver import Driver
 from i2kit.endings import ending_of
-from i2kit.errors import I2kitError
+from i2kit.errors import I2kitError, Interrupted
 from i2kit.events import Cancel, Event, Report
 from i2kit.log import logger
 from i2kit.plan import Change, ChangeOutcome, Changes, GroupHealth, Observed, Outcome, Result
@@ -220,6 +220,8 @@ class _Executor:
         try:
             self._tools.before(change)
             self._driver.apply(change, context)
+        except Interrupted as error:
+            return ChangeOutcome(key=change.key, action=change.action, result="skipped", message=str(error))
         except I2kitError as error:
             return _failure(change, str(error), time.monotonic() - start)
         except Exception as error:  # a driver's bug must not take down the changes beside it
@@ -241,7 +243,8 @@ class _Executor:
             run.world.applied(change)
             run.applied.add(change.key)
             run.ready.add(change.key)
-        self._finish(run, outcome)
+        if outcome.result != "skipped":  # an interrupted one is told with those that had not begun
+            self._finish(run, outcome)
 
     def _moved(self, run: UnderWay, course: Course, action: Any, tried: list[tuple[Change, ChangeOutcome]]) -> None:
         """Take the answer to a step of a rollout."""
@@ -432,12 +435,12 @@ class _Executor:
 
     def _outcome(self, run: UnderWay, changes: Changes) -> Outcome:
         """Put the outcomes into the order of the changes; what a cancelled run did not get to is skipped."""
-        interrupted = self._cancel.is_set() and run.busy
-        for change in changes.changes:
-            if change.key not in run.outcomes:
-                run.outcomes[change.key] = ChangeOutcome(
-                    key=change.key, action=change.action, result="skipped", message="interrupted before it was done"
-                )
+        left = [change for change in changes.changes if change.key not in run.outcomes]
+        interrupted = self._cancel.is_set() and bool(run.busy or left)
+        for change in left:
+            run.outcomes[change.key] = ChangeOutcome(
+                key=change.key, action=change.action, result="skipped", message="interrupted before it was done"
+            )
         return Outcome(
             application=changes.application,
             environment=changes.environment,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from typing import TextIO
 
@@ -24,7 +24,7 @@ from i2kit.preflight import obstacles
 from i2kit.records import Entry, last_release, paused
 from i2kit.registry import Registry
 from i2kit.resources import InstanceGroup, Resource, key
-from i2kit.runs import DeployOptions, Run, carry_out, choices_of, claim, never, past_of, read_entries, tools_of
+from i2kit.runs import DeployOptions, Run, carry_out, choices_of, claim, everything, never, past_of, read_entries, tools_of
 from i2kit.saved import SavedPlan
 from i2kit.stages import Source, application_of, connect, load, load_for, plan, ready_builder, resolve, target
 from i2kit.target import Target
@@ -176,7 +176,17 @@ def deploy(
         if pause and pause.plan and pause.plan.fingerprint != seen.plan.fingerprint:
             report(Event(kind="notice", message="the rollout that was paused is given up: the manifests ask for something else"))
         run = Run(driver=driver, environment=environment, registry=registry, options=options, report=report, cancel=cancel or never())
-        return carry_out(run, seen.plan, workloads)
+        return carry_out(run, seen.plan, workloads, only=_exactly(saved, seen.plan) if saved else everything)
+
+
+def _exactly(saved: SavedPlan, planned: Plan) -> Callable[[Changes], Changes]:
+    """Refuse all changes but the saved ones: between the look before the claim and that after it another run may have come and gone."""
+
+    def checked(changes: Changes) -> Changes:
+        saved.check(planned, changes)
+        return changes
+
+    return checked
 
 
 def apply(

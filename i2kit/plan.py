@@ -191,7 +191,10 @@ class Outcome:
 
 @frozen(kw_only=True)
 class WorkloadStatus:
-    """One workload: its newest revision, how many replicas it should have and how many are ready."""
+    """One workload: its newest revision, how many replicas it should have and how many are ready.
+
+    `rollout` says where its rollout stands that has not come to its end; empty when there is none.
+    """
 
     name: str
     namespace: str
@@ -201,6 +204,7 @@ class WorkloadStatus:
     groups: tuple[GroupStatus, ...]
     instances: tuple[InstanceStatus, ...]
     endpoints: tuple[str, ...]
+    rollout: str = ""
 
 
 @frozen(kw_only=True)

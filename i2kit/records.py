@@ -64,10 +64,10 @@ class Holder:
 class Entry:
     """What one record says; `time` and `lease_seconds` in seconds.
 
-    `plan` stands in claims (what is wanted), releases (what was reached) and pauses (what is being reached). `positions` tell by workload
-    where rollouts stand. `done` are keys of what is as it should be, `doing` of all that the run has begun so far: a step stands for
-    those before it. `release` counts an application's releases from 1; `action` says how a release came about, or of what kind a claim
-    is that is not for a deploy (`HOUSEKEEPING`).
+    `plan` stands in claims (what is wanted), releases (what was reached), pauses and ends with rollouts that are half done (what is being
+    reached). `positions` tell by workload where rollouts stand. `done` are keys of what is as it should be, `doing` of all that the run
+    has begun so far: a step stands for those before it. `release` counts an application's releases from 1; `action` says how a release
+    came about, or of what kind a claim is that is not for a deploy (`HOUSEKEEPING`).
     """
 
     schema: int = SCHEMA
@@ -180,9 +180,9 @@ def paused(entries: Sequence[Entry]) -> Entry | None:
 
 
 def positions(entries: Sequence[Entry]) -> dict[str, Position]:
-    """Return where rollouts stand: what the newest run wrote that is not at its end, or pauses."""
+    """Return where rollouts stand that have not come to their end: those that pause, or whose run died or was stopped."""
     last = next((entry for entry in reversed(entries) if entry.kind != "claim"), None)
-    return dict(last.positions) if last is not None and last.kind in ("step", "pause") else {}
+    return dict(last.positions) if last is not None else {}
 
 
 @frozen(kw_only=True)
@@ -204,8 +204,7 @@ def recent(entries: Sequence[Entry], now: float) -> Recent:
         last = entries[-1] if entries else None
         fresh = last is not None and last.kind != "end" and last.plan is not None and now - last.time < RECENT_SECONDS
         return Recent(plans=(last.plan,) if fresh and last and last.plan else ())
-    young = now - unfinished[-1].time < RECENT_SECONDS
-    changed = {name for entry in unfinished for name in ((*entry.doing, *entry.done) if young else entry.doing)}
+    changed = {name for entry in unfinished for name in entry.doing}
     return Recent(plans=tuple(entry.plan for entry in unfinished if entry.plan), unsure=frozenset(changed))
 
 
@@ -233,6 +232,7 @@ class Journal:
         self._renewed = 0.0
         self._plan: Plan | None = None
         self._positions: Mapping[str, Position] = {}
+        self._left: Mapping[str, Position] = {}
         self._action = ""
         self._begun: set[str] = set()
         self._superseded: deque[int] = deque()
@@ -260,6 +260,10 @@ class Journal:
         self._plan, self._action = plan, action
         self._append("claim", plan=plan, action=action)
         return line
+
+    def go_on(self, positions: Mapping[str, Position], left: Mapping[str, Position]) -> None:
+        """Note where the rollouts stand with which this run goes on, and where those that it leaves as they are, however it ends."""
+        self._positions, self._left = dict(positions), dict(left)
 
     def step(self, done: Sequence[str], doing: Sequence[str], positions: Mapping[str, Position] | None = None) -> None:
         """Write down what is done, where rollouts stand and what comes next, before it comes.
@@ -294,19 +298,22 @@ class Journal:
     def release(self, done: Sequence[str], action: str = "deploy") -> None:
         """End the run: everything is as the plan says."""
         number = max((entry.release for entry in self._records.values()), default=0) + 1
-        self._positions = {}
+        self._positions = self._left = {}
         self._append("release", plan=self._plan, done=tuple(done), release=number, action=action)
         self._tidy()
 
-    def pause(self, done: Sequence[str], message: str) -> None:
-        """End the run: it goes on when somebody promotes what waits, and the claim is given back until then."""
-        self._append("pause", plan=self._plan, done=tuple(done), message=message)
+    def pause(self, done: Sequence[str], message: str, plan: Plan | None = None) -> None:
+        """End the run: it goes on when somebody promotes what waits, and the claim is given back until then.
+
+        `plan` is what is wanted then, where that is not what this run wanted.
+        """
+        self._append("pause", plan=plan or self._plan, done=tuple(done), message=message)
         self._tidy()
 
     def end(self, done: Sequence[str], message: str) -> None:
-        """End the run: not everything is done, and the claim is given back."""
-        self._positions = {}
-        self._append("end", done=tuple(done), message=message)
+        """End the run: not everything is done, and the claim is given back. Rollouts that are half done go on from where they stand."""
+        half_done = self._positions or self._left
+        self._append("end", plan=self._plan if half_done else None, done=tuple(done), message=message)
         self._tidy()
 
     def withdraw(self) -> None:
@@ -341,7 +348,7 @@ class Journal:
             plan=plan,
             done=done,
             doing=doing,
-            positions=dict(self._positions),
+            positions={**self._left, **self._positions},
             message=message,
             release=release,
             action=action,

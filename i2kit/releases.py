@@ -1,29 +1,24 @@
-"""What the records are good for: history, going back, and rollouts that wait for somebody."""
+"""What the records are good for: history, going back, and the same once more."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
-from typing import Literal
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from i2kit import planner, replanning
-from i2kit.driver import Driver
 from i2kit.environment import Environment
 from i2kit.errors import InvalidInput, Problem
 from i2kit.events import Cancel, Event, Report, silent
 from i2kit.manifest.workloads import Workloads
 from i2kit.names import mark_value
 from i2kit.operations import Preview, look_ahead, with_cost, with_problems
-from i2kit.plan import Changes, Outcome, Plan
-from i2kit.records import Entry, last_release, paused, positions, releases
-from i2kit.registry import Registry
-from i2kit.resources import Image, key
-from i2kit.rollouts import workload_of
-from i2kit.runs import DeployOptions, Run, carry_out, never, read_entries
+from i2kit.plan import Outcome, Plan
+from i2kit.records import Entry, last_release, releases
+from i2kit.resources import Image
+from i2kit.runs import DeployOptions, carry_out, read_entries, run_of
 from i2kit.stages import connect, target
-from i2kit.steps import Position
 
 _NONE = Workloads(workloads=())
 
@@ -52,17 +47,6 @@ class Release:
     by: str
     current: bool
     workloads: tuple[ReleasedWorkload, ...]
-
-
-@frozen(kw_only=True)
-class RolloutStatus:
-    """Where a workload's rollout stands: `paused` waits for `promote` or `abort`, `running` has somebody at work (or one that died)."""
-
-    workload: str
-    revision: str
-    state: Literal["running", "paused"]
-    stage: int
-    message: str = ""
 
 
 def history(environment: Environment, application: str) -> tuple[Release, ...]:
@@ -127,7 +111,7 @@ def rollback(
         number = chosen.release
         what = f"rollback to {number}" + (f" of {workload}" if workload else "")
         report(Event(kind="stage", message=f"going back to release {number}"))
-        return carry_out(_run(driver, environment, options, report, cancel), plan, _NONE, action=what)
+        return carry_out(run_of(driver, environment, options, report, cancel), plan, _NONE, action=what)
 
 
 def preview_rollback(
@@ -150,10 +134,6 @@ def preview_rollback(
         entries = read_entries(driver, application)
         plan = _goal(entries, _chosen(entries, application, to), application, workload)
         return with_cost(with_problems(look_ahead(plan, driver.observe(), entries, environment, options), driver), environment)
-
-
-def _run(driver: Driver, environment: Environment, options: DeployOptions, report: Report, cancel: Cancel | None) -> Run:
-    return Run(driver=driver, environment=environment, registry=Registry(), options=options, report=report, cancel=cancel or never())
 
 
 def _chosen(entries: Sequence[Entry], application: str, to: int | None) -> Entry:
@@ -198,10 +178,10 @@ def _goal(entries: Sequence[Entry], chosen: Entry, application: str, workload: s
         raise InvalidInput(Problem(code="no-release", message=f"release {chosen.release} of {application!r} holds no plan"))
     if workload is None:
         return plan
-    return replanning.merged(present.plan, plan, _named(plan, workload, application))
+    return replanning.merged(present.plan, plan, named_workloads(plan, workload, application))
 
 
-def _named(plan: Plan, workload: str | None, application: str) -> Collection[tuple[str, str]]:
+def named_workloads(plan: Plan, workload: str | None, application: str) -> Collection[tuple[str, str]]:
     """Return namespace and name of the workloads of a plan that a user means: all, or the one called ``name`` or ``namespace/name``."""
     known = [(group.mark.namespace, group.mark.workload) for group in planner.groups_of(plan)]
     namespace, _, name = (workload or "").rpartition("/")
@@ -236,115 +216,6 @@ def restart(
             raise InvalidInput(
                 Problem(code="no-release", message=f"application {application!r} was never deployed whole", hint="deploy it")
             )
-        which = _named(released.plan, workload, application)
+        which = named_workloads(released.plan, workload, application)
         plan = replanning.restarted(released.plan, which, target(environment, application))
-        return carry_out(_run(driver, environment, options, report, cancel), plan, _NONE, action="restart")
-
-
-def promote(
-    environment: Environment,
-    application: str,
-    *,
-    workload: str | None = None,
-    options: DeployOptions = DeployOptions(),
-    report: Report = silent,
-    cancel: Cancel | None = None,
-) -> Outcome:
-    """Let rollouts that wait go on, all of the application's or one workload's.
-
-    Raises `InvalidInput` when none waits.
-
-    >>> import i2kit
-    >>> i2kit.promote(environment, "nothing")
-    Traceback (most recent call last):
-    i2kit.errors.InvalidInput: no rollout of 'nothing' is paused; `i2kit rollout status` shows where rollouts stand [nothing-paused]
-    """
-    with closing(connect(environment)) as driver:
-        entries = read_entries(driver, application)
-        plan, waiting = _waiting(entries, application, workload)
-        moved = {name: evolve(position, promoted=True) for name, position in waiting.items()}
-        run = _run(driver, environment, options, report, cancel)
-        return carry_out(run, plan, _NONE, positions={**positions(entries), **moved}, look_out=False)
-
-
-def abort(
-    environment: Environment,
-    application: str,
-    *,
-    workload: str | None = None,
-    options: DeployOptions = DeployOptions(),
-    report: Report = silent,
-    cancel: Cancel | None = None,
-) -> Outcome:
-    """Take rollouts that wait, or whose run died, back: the last good revision is put back whole.
-
-    Raises `InvalidInput` when none is under way, `Held` when somebody is at work on it.
-
-    >>> import i2kit
-    >>> i2kit.abort(environment, "nothing")
-    Traceback (most recent call last):
-    i2kit.errors.InvalidInput: no rollout of 'nothing' is under way; `i2kit rollout status` shows where rollouts stand [nothing-paused]
-    """
-    with closing(connect(environment)) as driver:
-        entries = read_entries(driver, application)
-        plan, waiting = _waiting(entries, application, workload, also_running=True)
-        undone = {name: evolve(position, undo="aborted", aborted=True) for name, position in waiting.items()}
-        run = _run(driver, environment, options, report, cancel)
-        return carry_out(run, plan, _NONE, positions={**positions(entries), **undone}, only=_only(undone), look_out=False)
-
-
-def _only(workloads: Mapping[str, Position]) -> Callable[[Changes], Changes]:
-    """Leave everything out that is not part of these workloads' rollouts."""
-
-    def restricted(changes: Changes) -> Changes:
-        chosen = tuple(one for one in changes.rollouts if one.workload in workloads)
-        keys = {name for one in chosen for name in (key(one.new), *(key(old) for old in one.olds), *one.balancers)}
-        kept = tuple(evolve(one, needs=()) for one in changes.changes if one.key in keys)
-        return evolve(changes, changes=kept, rollouts=chosen)
-
-    return restricted
-
-
-def _waiting(
-    entries: Sequence[Entry], application: str, workload: str | None, *, also_running: bool = False
-) -> tuple[Plan, dict[str, Position]]:
-    """Return the plan that is being rolled out, and the positions of the rollouts that a user means."""
-    found = positions(entries) if also_running or paused(entries) else {}
-    plan = next((entry.plan for entry in reversed(entries) if entry.plan), None)
-    if plan is None or not found:
-        raise InvalidInput(
-            Problem(
-                code="nothing-paused",
-                message=f"no rollout of {application!r} is {'under way' if also_running else 'paused'}",
-                hint="`i2kit rollout status` shows where rollouts stand",
-            )
-        )
-    which = {f"{namespace}/{name}" for namespace, name in _named(plan, workload, application)}
-    chosen = {name: position for name, position in found.items() if name in which}
-    if not chosen:
-        raise InvalidInput(Problem(code="nothing-paused", message=f"the rollout of {workload!r} is not under way"))
-    return plan, chosen
-
-
-def rollout_status(environment: Environment, application: str) -> tuple[RolloutStatus, ...]:
-    """Return the rollouts that pause or are under way; none when the application is as it was last deployed.
-
-    >>> import i2kit
-    >>> i2kit.rollout_status(environment, "nothing")
-    ()
-    """
-    with closing(connect(environment)) as driver:
-        entries = read_entries(driver, application)
-    plan = next((entry.plan for entry in reversed(entries) if entry.plan), None)
-    groups = {workload_of(group): group for group in planner.groups_of(plan)}
-    pause = paused(entries)
-    return tuple(
-        RolloutStatus(
-            workload=name,
-            revision=groups[name].mark.revision if name in groups else "",
-            state="paused" if pause else "running",
-            stage=position.stage + 1,
-            message=pause.message if pause else position.undo,
-        )
-        for name, position in positions(entries).items()
-    )
+        return carry_out(run_of(driver, environment, options, report, cancel), plan, _NONE, action="restart")

@@ -350,6 +350,12 @@ def _paused(stage: _Stage, stages: list[_Stage], position: Position, now: float)
     return Advance(position=evolve(position, stage=position.stage + 1, reached=None, promoted=False), reason=f"{label} is done")
 
 
+def stage_label(rollout: Rollout) -> str:
+    """Say at which of its strategy's stages a rollout stands; empty where the strategy has none."""
+    stages = _stages(rollout)
+    return _label(rollout.position, stages) if stages else ""
+
+
 def _label(position: Position, stages: list[_Stage]) -> str:
     if position.stage >= len(stages):
         return "the whole new revision beside the old one"

@@ -89,9 +89,19 @@ class Run:
         return Journal(self.driver, application, clock=self.options.clock.now)
 
 
+def run_of(driver: Driver, environment: Environment, options: DeployOptions, report: Report, cancel: Cancel | None) -> Run:
+    """Return what a run on `environment` works with; without `cancel` nobody asks it to stop."""
+    return Run(driver=driver, environment=environment, registry=Registry(), options=options, report=report, cancel=cancel or never())
+
+
 def never() -> threading.Event:
     """Return what asks nobody to stop."""
     return threading.Event()
+
+
+def everything(changes: Changes) -> Changes:
+    """Leave no change out."""
+    return changes
 
 
 def carry_out(
@@ -101,14 +111,15 @@ def carry_out(
     *,
     action: str = "deploy",
     positions: Mapping[str, Position] | None = None,
-    only: Callable[[Changes], Changes] = lambda changes: changes,
+    only: Callable[[Changes], Changes] = everything,
+    rest: Plan | None = None,
     look_out: bool = True,
 ) -> Outcome:
     """Claim the application, observe, compare and apply; end the claim by what came of it.
 
     `action` says in the records how a release came about; `positions` tell where rollouts go on (by default what the records say);
-    `only` may leave out some of the changes. With `look_out` nothing is changed while the driver knows of something in the way: raises
-    `InvalidInput` with all of it.
+    `only` may leave out some of the changes, or raise to make none. `rest` is what is still wanted where rollouts were aborted and others
+    go on to wait. With `look_out` nothing is changed while the driver knows of something in the way: raises `InvalidInput` with all of it.
     """
     journal = run.journal(planned.application)
     entries = journal.read()
@@ -120,6 +131,9 @@ def carry_out(
         observed = run.look(entries)
         past = past_of(entries, run.options, positions)
         changes = only(diff(planned, observed, past, choices_of(run.environment, run.options)))
+        own = {one.workload: one.position for one in changes.rollouts if one.workload in past.positions}
+        left = {name: position for name, position in past.positions.items() if name not in own}
+        journal.go_on(own, left)
         tools = tools_of(run, planned, before.resources if before else (), workloads)
         _refuse_lost_secrets(changes, tools)
         if look_out and (problems := obstacles(run.driver, changes, observed, entries)):
@@ -137,16 +151,24 @@ def carry_out(
         report=run.report,
         cancel=run.cancel,
     )
+    _end(journal, outcome, action, waiting=rest if left else None)
+    return outcome
+
+
+def _end(journal: Journal, outcome: Outcome, action: str, *, waiting: Plan | None) -> None:
+    """Give the claim back, and say what came of the run; `waiting` is what is wanted where other rollouts still wait."""
     done = [one.key for one in outcome.changes if one.result in ("done", "unchanged")]
     if not outcome.ok:
         journal.end(done, "interrupted" if outcome.interrupted else "failed")
     elif any(one.result == "aborted" for one in outcome.changes):
-        journal.end(done, "aborted")
+        if waiting is not None:
+            journal.pause(done, "aborted", waiting)
+        else:
+            journal.end(done, "aborted")
     elif outcome.paused:
         journal.pause(done, next(one.message for one in outcome.changes if one.result == "paused"))
     else:
         journal.release(done, action)
-    return outcome
 
 
 def _refuse_lost_secrets(changes: Changes, tools: Tools) -> None:

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from i2kit.plan import GroupStatus, InstanceStatus, Observed, ObservedResource, Plan, Status, WorkloadStatus
 from i2kit.resources import Balancer, InstanceGroup
 
 
-def status_of(observed: Observed, wanted: Plan | None, *, environment: str, application: str, provider: str) -> Status:
-    """Return the state of an application; `wanted` is the plan of its newest run, which knows the desired sizes."""
+def status_of(
+    observed: Observed,
+    wanted: Plan | None,
+    *,
+    environment: str,
+    application: str,
+    provider: str,
+    rollouts: Mapping[str, str] = MappingProxyType({}),
+) -> Status:
+    """Return the state of an application; `wanted` is the plan of its newest run, which knows the desired sizes.
+
+    `rollouts` say by workload (``namespace/name``) where those stand that have not come to their end.
+    """
     own = [one for one in observed.resources if one.resource.mark.application == application]
     groups = [one for one in own if isinstance(one.resource, InstanceGroup)]
     planned = [one for one in wanted.resources if isinstance(one, InstanceGroup)] if wanted else []
@@ -21,12 +35,12 @@ def status_of(observed: Observed, wanted: Plan | None, *, environment: str, appl
         environment=environment,
         application=application,
         provider=provider,
-        workloads=tuple(_workload(namespace, name, own, planned) for namespace, name in workloads),
+        workloads=tuple(_workload(namespace, name, own, planned, rollouts.get(f"{namespace}/{name}", "")) for namespace, name in workloads),
         faults=tuple(f"{one.resource.kind} {one.resource.name}: {fault}" for one in (*shared, *own) for fault in one.faults),
     )
 
 
-def _workload(namespace: str, name: str, own: list[ObservedResource], planned: list[InstanceGroup]) -> WorkloadStatus:
+def _workload(namespace: str, name: str, own: list[ObservedResource], planned: list[InstanceGroup], rollout: str) -> WorkloadStatus:
     seen = [(one.resource, one) for one in own if isinstance(one.resource, InstanceGroup)]
     mine = [(group, one) for group, one in seen if (group.mark.namespace, group.mark.workload) == (namespace, name)]
     target = next((group for group in planned if (group.mark.namespace, group.mark.workload) == (namespace, name)), None)
@@ -65,4 +79,5 @@ def _workload(namespace: str, name: str, own: list[ObservedResource], planned: l
             if isinstance(one.resource, Balancer) and names & {backend.group for backend in one.resource.backends}
             for endpoint in one.endpoints
         ),
+        rollout=rollout,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
@@ -56,7 +57,11 @@ class Tools:
 
 @frozen(kw_only=True)
 class ChangeContext:
-    """What a driver gets with a change (`i2kit.driver.Context`)."""
+    """What a driver gets with a change (`i2kit.driver.Context`).
+
+    With `cancel` set, a change that has not begun does not begin, and one that has goes on to its end; with `abandoned`, it stops where
+    it can.
+    """
 
     change: Change
     tools: Tools
@@ -64,6 +69,7 @@ class ChangeContext:
     cancel: Cancel
     abandoned: Cancel
     deadline: float
+    _begun: threading.Event = field(factory=threading.Event, init=False)
 
     def secret(self, name: str) -> Mapping[str, SecretValue]:
         """See `Context.secret`; raises `I2kitError` (code ``no-such-secret``) for values that nobody has given."""
@@ -83,8 +89,9 @@ class ChangeContext:
 
     def check(self) -> None:
         """See `Context.check`."""
-        if self.cancel.is_set() or self.abandoned.is_set():
+        if self.abandoned.is_set() or (self.cancel.is_set() and not self._begun.is_set()):
             raise Interrupted.of("interrupted", f"{self.change.action} {self.change.key} was interrupted")
+        self._begun.set()
         if time.monotonic() > self.deadline:
             raise ProviderError.of(
                 "change-timeout",

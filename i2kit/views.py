@@ -11,9 +11,10 @@ from i2kit.driver import LogLine
 from i2kit.environment import Environment
 from i2kit.errors import I2kitError
 from i2kit.names import mark_value
+from i2kit.pauses import rollouts_under_way
 from i2kit.plan import Status
-from i2kit.records import decode
 from i2kit.resources import InstanceGroup
+from i2kit.runs import read_entries
 from i2kit.stages import connect
 from i2kit.status import status_of
 
@@ -36,7 +37,7 @@ def status(environment: Environment, application: str) -> Status:
     """
     with closing(connect(environment)) as driver:
         name = mark_value(application)
-        entries = [decode(record) for record in driver.records(name)]
+        entries = read_entries(driver, name)
         wanted = next((entry for entry in reversed(entries) if entry.plan), None)
         return status_of(
             driver.observe(),
@@ -44,6 +45,7 @@ def status(environment: Environment, application: str) -> Status:
             environment=environment.name,
             application=name,
             provider=environment.provider,
+            rollouts={one.workload: f"{one.state}: {one.message}" for one in rollouts_under_way(entries)},
         )
 
 

@@ -114,6 +114,9 @@ def _show_status(session: Session, found: Status) -> None:
                 for one in workload.instances
             ],
         )
+    for one in found.workloads:
+        if one.rollout:
+            session.output.line(f"rollout of {one.namespace}/{one.name} {one.rollout}")
     for fault in found.faults:
         session.output.line(f"fault: {fault}")
 

@@ -13,7 +13,8 @@ from i2kit.errors import ExitCode
 from i2kit.wire import to_data
 
 if TYPE_CHECKING:
-    from i2kit.releases import Release, RolloutStatus
+    from i2kit.pauses import RolloutStatus
+    from i2kit.releases import Release
 
 
 def history(session: Session) -> ExitCode:
@@ -66,7 +67,7 @@ def rollout_status(session: Session) -> ExitCode:
     if session.arguments.output != "table":
         session.output.document([to_data(one) for one in shown], session.arguments.output)
     elif shown:
-        rows = [(one.workload, one.revision or "-", one.state, str(one.stage), one.message or "-") for one in shown]
+        rows = [(one.workload, one.revision or "-", one.state, str(one.stage or "-"), one.message or "-") for one in shown]
         session.output.table(("WORKLOAD", "REVISION", "STATE", "STAGE", "MESSAGE"), rows)
     else:
         what = workload or name or "any application"

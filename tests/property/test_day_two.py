@@ -29,6 +29,7 @@ from i2kit.testing.kill_points import PHASES
 from i2kit.testing.kill_points import Phase as KillPhase
 
 BAD = Faults(stale_seconds=2.0, eventual_seconds=2.0, lost_answers=0.08, throttled=0.04, retry_after=0.5)
+SHOWS_SECONDS = 2.5
 STRATEGIES = (
     Strategy(),
     Strategy(max_surge=Amount(value=0), max_unavailable=Amount(value=1)),
@@ -109,7 +110,6 @@ class DayTwo(RuleBasedStateMachine):
         for workload in ("web", "worker"):
             self.shop.cloud.behave(group_of(shop(version), workload).name, HEALTHY)
         self.sick.discard(version)
-        self.shop.wait()
 
     @rule(kind=st.sampled_from([InstanceGroup, Balancer, DnsRecord]), which=st.integers(0, 3))
     def lose(self, kind: type, which: int) -> None:
@@ -131,7 +131,7 @@ class DayTwo(RuleBasedStateMachine):
         if there:
             group = there[which % len(there)]
             self.shop.cloud.kill_member(group.resource.name, int(group.instances[0].id.rpartition("-")[2]))
-            self.shop.wait(10)  # until then it is seen as ready, and counted on
+            self.shop.wait(SHOWS_SECONDS)  # until then it is seen as ready, and counted on
 
     @rule(kill=kills)
     def destroy(self, kill: Kill) -> None:
@@ -146,7 +146,7 @@ class DayTwo(RuleBasedStateMachine):
     def drift(self) -> None:
         """Something was changed behind i2kit's back; it shows after a while."""
         self.drifted = True
-        self.shop.wait()
+        self.shop.wait(SHOWS_SECONDS)
 
     @property
     def released(self) -> Plan | None:

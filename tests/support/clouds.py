@@ -5,15 +5,16 @@ from __future__ import annotations
 import functools
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 from attrs import evolve, field, frozen
 from runs import WORKLOADS
 
-from i2kit import housekeeping, operations, records, releases, stages
+from i2kit import housekeeping, operations, pauses, records, releases, stages
 from i2kit import runs as i2kit_runs
 from i2kit.calls import limited
 from i2kit.driver import Driver, Provider
@@ -21,9 +22,11 @@ from i2kit.environment import Environment
 from i2kit.events import Cancel, Report, silent
 from i2kit.housekeeping import Garbage
 from i2kit.images.builder import Builder
+from i2kit.pauses import RolloutStatus
 from i2kit.plan import Outcome, Plan
 from i2kit.records import Holder, this_process
 from i2kit.registry import Registry
+from i2kit.releases import Release
 from i2kit.runs import DeployOptions
 from i2kit.testing.cloud import FakeCloud
 from i2kit.testing.context import sample_artefact
@@ -95,23 +98,29 @@ class Operator:
                 environment=self.environment, application=application, options=self.timed, report=self.report, cancel=self.cancel
             )
 
-    def rollback(self, to: int | None = None) -> Outcome:
-        with self.in_place():
-            return releases.rollback(
-                self.environment, SAMPLES.application, to=to, options=self.timed, report=self.report, cancel=self.cancel
-            )
+    def rollback(self, to: int | None = None, workload: str | None = None) -> Outcome:
+        return self._on_sample(releases.rollback, to=to, workload=workload)
 
-    def restart(self) -> Outcome:
-        with self.in_place():
-            return releases.restart(self.environment, SAMPLES.application, options=self.timed, report=self.report, cancel=self.cancel)
+    def restart(self, workload: str | None = None) -> Outcome:
+        return self._on_sample(releases.restart, workload=workload)
 
-    def promote(self) -> Outcome:
-        with self.in_place():
-            return releases.promote(self.environment, SAMPLES.application, options=self.timed, report=self.report, cancel=self.cancel)
+    def promote(self, workload: str | None = None) -> Outcome:
+        return self._on_sample(pauses.promote, workload=workload)
 
-    def abort(self) -> Outcome:
+    def abort(self, workload: str | None = None) -> Outcome:
+        return self._on_sample(pauses.abort, workload=workload)
+
+    def _on_sample(self, command: Callable[..., Outcome], **arguments: Any) -> Outcome:
         with self.in_place():
-            return releases.abort(self.environment, SAMPLES.application, options=self.timed, report=self.report, cancel=self.cancel)
+            return command(self.environment, SAMPLES.application, **arguments, options=self.timed, report=self.report, cancel=self.cancel)
+
+    def history(self) -> tuple[Release, ...]:
+        with self.in_place():
+            return releases.history(self.environment, SAMPLES.application)
+
+    def rollouts(self) -> tuple[RolloutStatus, ...]:
+        with self.in_place():
+            return pauses.rollout_status(self.environment, SAMPLES.application)
 
     def collect(self) -> tuple[Garbage, ...]:
         with self.in_place():
@@ -157,10 +166,9 @@ class _Patches:
         with self._lock:
             self._holders += 1
             if self._holders == 1:
-                for module in (stages, i2kit_runs):
+                for module in (stages, i2kit_runs, operations, housekeeping):
                     self._stack.enter_context(patch.object(module, "Registry", _registry))
-                for module in (operations, releases, housekeeping):
-                    self._stack.enter_context(patch.object(module, "Registry", _registry))
+                for module in (operations, releases, pauses, housekeeping):
                     self._stack.enter_context(patch.object(module, "connect", _connect))
                 self._stack.enter_context(patch.object(records, "this_process", lambda: _at_work().holder))
         try:

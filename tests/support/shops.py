@@ -165,8 +165,7 @@ def is_as_planned(shop: Shop, plan: Plan) -> None:
 
 
 def again_is_nothing(shop: Shop, plan: Plan) -> None:
-    """The same once more changes nothing, once all that was done shows."""
-    shop.wait()
+    """The same once more changes nothing, at once."""
     outcome = shop.operator().deploy(plan)
     assert {one.result for one in outcome.changes} == {"unchanged"}, results(outcome)
 

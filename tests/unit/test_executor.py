@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from i2kit_memory.region import Region
 from runs import SAMPLES, Run, dead_process, groups, keys, memory, registry_of
 
 from i2kit import executor, records
-from i2kit.driver import Context, LogLine
+from i2kit.calls import Calls
+from i2kit.driver import CallLimits, Context, LogLine
 from i2kit.errors import ExitCode, Held, Interrupted, InvalidInput, ProviderError
 from i2kit.events import Event
 from i2kit.hookspecs import hookimpl
@@ -23,6 +25,7 @@ from i2kit.records import Journal, decode, this_process
 from i2kit.resources import Balancer, InstanceGroup, Resource, key
 from i2kit.runs import DeployOptions
 from i2kit.testing.kill_points import KillPoints
+from i2kit.tools import ChangeContext, Tools
 
 
 @pytest.fixture(autouse=True)
@@ -478,6 +481,44 @@ def test_a_cancel_ends_the_wait_for_a_group(run: Run, region: Region) -> None:
     outcome = evolve(run, cancel=cancel, report=report).deploy(SAMPLES.plan(*SAMPLES.workload()))
     assert outcome.interrupted
     assert groups(run.driver.observe()) == {group_of(web()).name: 1}
+
+
+def test_a_step_that_is_under_way_is_finished_after_a_ctrl_c_and_none_begins(run: Run, region: Region) -> None:
+    """However often the driver asks whether it is to stop: what is half done is what costs time when it is done again."""
+    cancel, begun = threading.Event(), list[str]()
+
+    class Asking(MemoryDriver):
+        def apply(self, change: Change, context: Context) -> None:
+            begun.append(change.resource.kind)
+            context.check()
+            if change.resource.kind == "InstanceGroup":
+                cancel.set()
+                for _ in range(3):
+                    context.check()
+            super().apply(change, context)
+
+    outcome = evolve(run, driver=Asking(region), cancel=cancel).deploy(web(replicas=2))
+    assert outcome.interrupted
+    assert begun.count("InstanceGroup") == 1
+    assert not {"Balancer", "DnsRecord"} & set(begun)
+    assert groups(run.driver.observe()) == {group_of(web()).name: 2}
+    assert results(outcome)["Balancer"] == "skipped"
+
+
+def test_what_waited_for_its_turn_does_not_begin_after_a_ctrl_c(run: Run, region: Region) -> None:
+    cancel, driver = threading.Event(), Watched(region)
+    context = ChangeContext(
+        change=Change(action="create", resource=SAMPLES.network(), reason=""),
+        tools=Tools(build=lambda *_: pytest.fail("nothing is built"), images={}, secrets={}),
+        report=run.report,
+        cancel=cancel,
+        abandoned=threading.Event(),
+        deadline=time.monotonic() + 60,
+    )
+    cancel.set()
+    with pytest.raises(Interrupted):
+        Calls(driver, CallLimits()).apply(context.change, context)
+    assert keys(run.driver.observe()) == set()
 
 
 def test_the_lease_is_renewed_while_a_run_that_is_to_stop_finishes_its_step(

@@ -94,7 +94,7 @@ class World:
         with ExitStack() as stack:
             for module in (housekeeping, releases):
                 stack.enter_context(patch.object(module, "connect", lambda _environment: self._driver))
-            for module in (housekeeping, i2kit_runs, releases, stages):
+            for module in (housekeeping, i2kit_runs, stages):
                 stack.enter_context(patch.object(module, "Registry", lambda: registry_of(self.folder)))
             stack.enter_context(patch.object(records, "this_process", lambda: self.holder))
             yield

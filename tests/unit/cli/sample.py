@@ -7,6 +7,7 @@ from attrs import evolve
 from i2kit.errors import Where
 from i2kit.housekeeping import Garbage
 from i2kit.manifest.workloads import Notice
+from i2kit.pauses import RolloutStatus
 from i2kit.plan import (
     Change,
     ChangeOutcome,
@@ -21,7 +22,7 @@ from i2kit.plan import (
     Status,
     WorkloadStatus,
 )
-from i2kit.releases import Release, ReleasedWorkload, RolloutStatus
+from i2kit.releases import Release, ReleasedWorkload
 from i2kit.resources import Backend, Balancer, BalancerPort, Boot, DnsRecord, Image, InstanceGroup, Mark, Network, Secret
 from i2kit.steps import Position, Rollout
 from i2kit.strategy import CanaryStep, Strategy
