@@ -93,7 +93,7 @@ class _Executor:
         courses = {one.workload: Course(rollout=one, progressed=now) for one in changes.rollouts if not _arrived(by_key, one)}
         driven = {name for course in courses.values() for name in course.keys}
         run = UnderWay(
-            stage=Stage.of(by_key, released, World.of(observed, changes.changes, self._tools.lag_seconds), changes.rollouts),
+            stage=Stage.of(by_key, released, World.of(observed, changes.changes, self._tools.lag_seconds, now), changes.rollouts),
             waiting={change.key: change for change in changes.pending if change.key not in driven},
             courses=courses,
         )
@@ -240,7 +240,7 @@ class _Executor:
     def _applied(self, run: UnderWay, change: Change, outcome: ChangeOutcome) -> None:
         """Take the answer to a change that belongs to no rollout."""
         if outcome.result == "done":
-            run.world.applied(change)
+            run.world.applied(change, self._clock.now())
             run.applied.add(change.key)
             run.ready.add(change.key)
         if outcome.result != "skipped":  # an interrupted one is told with those that had not begun
@@ -254,11 +254,11 @@ class _Executor:
         for change, outcome in tried:
             course.touched.add(change.key)
             if outcome.result == "done":
-                run.world.applied(change)
+                run.world.applied(change, course.progressed)
                 if change.action != "delete":
                     run.applied.add(change.key)
                 continue
-            run.world.half_applied(change)
+            run.world.half_applied(change, course.progressed)
             self._stumble(run, course, action, change, outcome)
         if isinstance(action, Remove) and action.leftover and key(action.group) not in run.outcomes and tried[-1][1].result == "done":
             run.applied.add(key(action.group))
@@ -285,7 +285,7 @@ class _Executor:
     def _look(self, run: UnderWay) -> None:
         """Look at every group that a rollout goes by, each at most every `LOOK_SECONDS`."""
         now = self._clock.now()
-        under_way = {name for name, _ in run.looks.values()}
+        under_way = {name for name, _, _ in run.looks.values()}
         for course in run.courses.values():
             if course.over or course.busy or course.started is None:
                 continue
@@ -298,25 +298,25 @@ class _Executor:
                 version, at = run.looked.get(name, (-1, 0.0))
                 if name not in under_way and (version != look.version or now - at >= LOOK_SECONDS):
                     run.looked[name] = (look.version, now)
-                    run.looks[self._watchers.submit(self._driver.health, name)] = (name, look.version)
+                    run.looks[self._watchers.submit(self._driver.health, name)] = (name, look.version, now)
 
     def _collect(self, run: UnderWay) -> None:
         for future in [future for future in run.running if future.done()]:
             _, answer = run.running.pop(future)
             answer(future.result())
         for looked in [future for future in run.looks if future.done()]:
-            name, version = run.looks.pop(looked)
+            name, version, began = run.looks.pop(looked)
             try:
                 health = looked.result()
             except Exception as error:
                 # Not being able to look is no proof of anything; the deadline decides.
                 self._report(Event(kind="progress", key=f"InstanceGroup/{name}", message=str(error)))
                 continue
-            self._saw(run, name, health, version)
+            self._saw(run, name, health, version, began)
 
-    def _saw(self, run: UnderWay, name: str, health: GroupHealth, version: int) -> None:
+    def _saw(self, run: UnderWay, name: str, health: GroupHealth, version: int, began: float) -> None:
         course = run.courses[run.stage.owners[name]]
-        if course.over or run.world.group(name) is None:
+        if course.over or run.world.group(name) is None or not run.world.believes(name, began):
             return
         now, before = self._clock.now(), run.world.look(name)
         look = run.world.saw(name, health, now, version)

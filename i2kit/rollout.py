@@ -294,6 +294,8 @@ class _Stage:
 
 def _stages(rollout: Rollout) -> list[_Stage]:
     strategy = rollout.strategy
+    if rollout.stable is not None and rollout.stable.name == rollout.new.name:
+        return []  # back to what serves: nothing about it is to be tried out
     if strategy.type == "blue-green" and strategy.promotion == "manual":
         return [_Stage(size=rollout.size, weight=0, pause=None)]
     if strategy.type != "canary" or rollout.at_once:

@@ -29,7 +29,7 @@ class UnderWay:
     waiting: dict[str, Change]
     courses: dict[str, Course]
     running: dict[Future[Any], tuple[tuple[str, ...], Callable[[Any], None]]] = field(factory=dict)
-    looks: dict[Future[GroupHealth], tuple[str, int]] = field(factory=dict)
+    looks: dict[Future[GroupHealth], tuple[str, int, float]] = field(factory=dict)
     looked: dict[str, tuple[int, float]] = field(factory=dict)
     applied: set[str] = field(factory=set)
     ready: set[str] = field(factory=set)

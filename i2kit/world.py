@@ -59,23 +59,28 @@ class Look:
 class World:
     """Resources by their keys, those of them that are broken, and looks by group name. Only one loop touches it.
 
-    `lag` is how old looks may be, in seconds.
+    `lag` is how old looks may be, `begun` when the run began (seconds since the epoch). A group that lost members and has more again may
+    show those that are gone: `lessened` tells when it lost them, `believed` when a look must have begun to count.
     """
 
     resources: dict[str, Resource]
     broken: set[str]
     lag: float = 0.0
+    begun: float = float("-inf")
     looks: dict[str, Look] = field(factory=dict)
+    lessened: dict[str, float] = field(factory=dict)
+    believed: dict[str, float] = field(factory=dict)
 
     @classmethod
-    def of(cls, observed: Observed, changes: Iterable[Change], lag: float = 0.0) -> World:
-        """Return the world as it was observed when `changes` were found, with what does not show yet."""
+    def of(cls, observed: Observed, changes: Iterable[Change], lag: float = 0.0, now: float = float("-inf")) -> World:
+        """Return the world as it was observed when `changes` were found, with what does not show yet, for a run that begins `now`."""
         found = list(changes)
         known = [change.observed for change in found if change.observed is not None]
         return cls(
             resources={key(one.resource): one.resource for one in (*observed.resources, *known)},
             broken={change.key for change in found if change.action == "update" and _looks_right(change)},
             lag=lag,
+            begun=now,
         )
 
     def group(self, name: str) -> InstanceGroup | None:
@@ -87,13 +92,18 @@ class World:
         """Return what was seen of a group's members."""
         return self.looks.get(name, Look())
 
+    def believes(self, name: str, began: float) -> bool:
+        """Whether a look at a group's members that began then shows none that are gone by something that was done on purpose."""
+        return began >= self.believed.get(name, began)
+
     def saw(self, name: str, health: GroupHealth, now: float, version: int) -> Look:
         """Take over what was seen of a group's members in a look that began at `version`; return what is known by it."""
         self.looks[name] = self.look(name).seen(health, now, version, self.lag)
         return self.looks[name]
 
-    def applied(self, change: Change) -> None:
-        """Take a change over that was made."""
+    def applied(self, change: Change, now: float) -> None:
+        """Take a change over that was made by `now`."""
+        self._resized(change, now)
         if change.action == "delete":
             self.resources.pop(change.key, None)
             self.looks.pop(change.resource.name, None)
@@ -101,11 +111,24 @@ class World:
             self.resources[change.key] = change.resource
         self.broken.discard(change.key)
 
-    def half_applied(self, change: Change) -> None:
-        """Take a change over that failed: what it left is not known, and has to be applied again."""
+    def half_applied(self, change: Change, now: float) -> None:
+        """Take a change over that had failed by `now`: what it left is not known, and has to be applied again."""
+        self._resized(change, now)
         if change.action != "delete" and isinstance(change.resource, InstanceGroup):
             self.resources.setdefault(change.key, evolve(change.resource, replicas=0))
         self.broken.add(change.key)
+
+    def _resized(self, change: Change, now: float) -> None:
+        name, wanted, there = change.resource.name, change.resource, self.group(change.resource.name)
+        size = wanted.replicas if isinstance(wanted, InstanceGroup) and change.action != "delete" else 0
+        if there is not None and size < there.replicas:
+            self.lessened[name] = now
+        elif size and (there is None or size > there.replicas):
+            # One that is made may have been removed just before this run.
+            lessened = self.lessened.get(name, float("-inf") if there else self.begun)
+            self.believed[name] = max(lessened + self.lag, self.believed.get(name, lessened))
+            # Who comes now may have the name of one that left, and has not been ready for as long.
+            self.looks[name] = evolve(self.look(name), since={}) if name in self.lessened else self.look(name)
 
     def outdate(self, groups: Iterable[str]) -> None:
         """Forget how ready groups are: something was changed."""

@@ -16,7 +16,7 @@ from i2kit.plan import Outcome, Plan
 from i2kit.records import Holder, last_release, this_process
 from i2kit.strategy import CanaryStep, Strategy
 from i2kit.testing.cloud import FakeCloud, never_ready
-from i2kit.testing.kill_points import PHASES, Phase
+from i2kit.testing.kill_points import PHASES, Call, Phase
 
 CANARY = Strategy(type="canary", steps=(CanaryStep(weight=50, pause_seconds=None),))
 OLD, NEW, CANARY_NEW, THIRD = shop("1"), shop("2"), shop("2", strategy=CANARY), shop("3", 1)
@@ -144,12 +144,12 @@ def elsewhere() -> Holder:
 
 @frozen(kw_only=True)
 class Case:
-    """What there is, the command that is killed, and the commands of which each finishes it. `stride`: every so many calls."""
+    """What there is, the command that is killed, and what finishes it: the same again, or something else."""
 
     prepare: Callable[[Shop], None]
     command: Callable[[Operator], object]
-    endings: tuple[Callable[[Shop], None], ...]
-    stride: int = 1
+    again: Callable[[Shop], None]
+    otherwise: tuple[Callable[[Shop], None], ...] = ()
 
 
 def taking_over(operator: Operator) -> Outcome:
@@ -161,15 +161,26 @@ def same(at: Shop) -> None:
     whole(at, NEW)
 
 
+def corrected_by_force(at: Shop) -> None:
+    assert at.operator(take_over=True).deploy(THIRD).ok
+    whole(at, THIRD)
+
+
+def destroyed_by_force(at: Shop) -> None:
+    assert at.operator(take_over=True).destroy().ok
+    assert at.cloud.truth().resources == ()
+    assert at.entries == ()
+
+
 CASES = {
-    "undo": Case(prepare=old_and_new_fails, command=lambda run: run.deploy(NEW), endings=(fails_again, corrected, given_up), stride=3),
-    "rollback": Case(prepare=new, command=lambda run: run.rollback(), endings=(rolled_back_again, corrected), stride=2),
-    "restart": Case(prepare=old, command=lambda run: run.restart(), endings=(restarted_again, corrected), stride=2),
-    "canary": Case(prepare=old, command=lambda run: run.deploy(CANARY_NEW), endings=(canary_again, given_up)),
-    "promote": Case(prepare=at_the_pause, command=lambda run: run.promote(), endings=(canary_again, given_up)),
-    "abort": Case(prepare=at_the_pause, command=lambda run: run.abort(), endings=(aborted_again, canary_again, corrected)),
-    "collection": Case(prepare=much, command=lambda run: run.collect(), endings=(collected_again, given_up)),
-    "take-over": Case(prepare=displaced, command=taking_over, endings=(same,)),
+    "undo": Case(prepare=old_and_new_fails, command=lambda run: run.deploy(NEW), again=fails_again, otherwise=(corrected, given_up)),
+    "rollback": Case(prepare=new, command=lambda run: run.rollback(), again=rolled_back_again, otherwise=(corrected, destroyed)),
+    "restart": Case(prepare=old, command=lambda run: run.restart(), again=restarted_again, otherwise=(corrected, destroyed)),
+    "canary": Case(prepare=old, command=lambda run: run.deploy(CANARY_NEW), again=canary_again, otherwise=(given_up, destroyed)),
+    "promote": Case(prepare=at_the_pause, command=lambda run: run.promote(), again=canary_again, otherwise=(given_up, destroyed)),
+    "abort": Case(prepare=at_the_pause, command=lambda run: run.abort(), again=aborted_again, otherwise=(canary_again, corrected)),
+    "collection": Case(prepare=much, command=lambda run: run.collect(), again=collected_again, otherwise=(given_up,)),
+    "take-over": Case(prepare=displaced, command=taking_over, again=same, otherwise=(corrected_by_force, destroyed_by_force)),
 }
 
 
@@ -179,20 +190,20 @@ def test_another_run_finishes_what_was_killed(name: str, phase: Phase, tmp_path:
     case = CASES[name]
     start = Shop(cloud=FakeCloud(), folder=tmp_path)
     case.prepare(start)
-    calls = []
-    # Every phase begins elsewhere, so that together they come by every call.
-    at = 1 + PHASES.index(phase) % case.stride
+    calls: list[Call] = []
     while True:
         there = evolve(start, cloud=copy_of(start.cloud))
-        call = there.killed(case.command, at, phase)
+        call = there.killed(case.command, len(calls) + 1, phase)
         if call is None:
             break
+        # The same command again after each call; the others take turns, each phase beginning with another one.
+        turns = case.otherwise[(len(calls) + PHASES.index(phase)) % len(case.otherwise) :][:1] if case.otherwise else ()
         calls.append(call)
-        for ending in case.endings:
+        for ending in (case.again, *turns):
             finished = evolve(start, cloud=copy_of(there.cloud))
             try:
                 ending(finished)
             except Exception as error:
                 raise AssertionError(f"{name}, killed {phase} call {call}, then {ending.__name__}: {error}") from error
-        at += case.stride
+    assert [call.number for call in calls] == list(range(1, len(calls) + 1))
     assert "append_record" in {call.method for call in calls}, "the run was not killed at what it does"

@@ -14,7 +14,7 @@ from i2kit_memory.driver import MemoryDriver
 from i2kit_memory.plugin import PROVIDER
 from i2kit_memory.region import Region
 
-from i2kit import operations, records, stages
+from i2kit import operations, records, releases, stages
 from i2kit import runs as i2kit_runs
 from i2kit.driver import Driver, Provider
 from i2kit.environment import Environment
@@ -87,6 +87,10 @@ class Run:
         with self._in_place():
             return operations.destroy(environment=ENVIRONMENT, application=application, report=self.report, cancel=self.cancel)
 
+    def rollback(self, to: int) -> Outcome:
+        with self._in_place():
+            return releases.rollback(ENVIRONMENT, SAMPLES.application, to=to, options=self.options, report=self.report, cancel=self.cancel)
+
     @contextmanager
     def _in_place(self) -> Iterator[None]:
         """Put this run's driver, its process and a builder of sample images in the place of the real ones."""
@@ -96,6 +100,7 @@ class Run:
             patch.object(i2kit_runs, "Registry", lambda: registry),
             patch.object(stages, "Registry", lambda: registry),
             patch.object(operations, "connect", lambda _environment: self.driver),
+            patch.object(releases, "connect", lambda _environment: self.driver),
             patch.object(records, "this_process", lambda: self.holder),
         ):
             yield

@@ -279,6 +279,33 @@ def test_what_an_earlier_run_left_goes(name: str, weight: int, ready: int, balan
             is_back(*end)
 
 
+@pytest.mark.parametrize("stray", [Members(size=2, ready=2), Members(size=2, ready=0), Members(size=1, ready=1)], ids=repr)
+@pytest.mark.parametrize("weight", [0, 25, 100])
+@pytest.mark.parametrize(("before", "size"), [(4, 2), (2, 2), (1, 3)])
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_to_the_last_good_release_itself_there_are_no_steps(name: str, before: int, size: int, weight: int, stray: Members) -> None:
+    """A run to another version died, and the last good one is wanted again: it loses nobody who is needed."""
+    rollout = evolve(
+        update(STRATEGIES[name], size),
+        new=group("old", size),
+        stable=group("old", before),
+        olds=(group("new", 2),),
+        position=Position(to="old"),
+    )
+    least = min(size, before) - (STRATEGIES[name].limits(size)[1] if "rolling" in name else 0)
+
+    def check(state: State, action: rollouts.Action, later: State | None) -> None:
+        serves_only_with_members(state, action, later)
+        assert later is None or later.there["old"].ready >= min(least, state.there["old"].ready), f"too few members after {action}"
+        assert not isinstance(action, Pause), "there is nothing to promote"
+
+    begin = start(rollout, {"old": Members(size=before, ready=before), "new": stray}, {"old": 100 - weight, "new": weight})
+    found = explore(begin, (lambda *_: None) if name == "recreate" else check)
+    assert found.ends
+    for end in found.ends:
+        has_arrived(*end)
+
+
 def test_a_first_deploy_has_nothing_to_wait_for_and_is_removed_when_it_fails() -> None:
     first = evolve(update(Strategy(), 3), olds=(), stable=None)
     for end in explore(start(first, {}, {}), lambda *_: None).ends:
