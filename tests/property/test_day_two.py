@@ -228,7 +228,7 @@ class DayTwo(RuleBasedStateMachine):
             again_is_nothing(self.shop, released)
 
 
-@pytest.mark.parametrize("at", [8, 12, 16, 24])
+@pytest.mark.parametrize("at", [10, 13, 17, 25])
 def test_destroy_removes_what_a_run_that_died_made_and_does_not_show_yet(at: int, tmp_path: Path) -> None:
     there = Shop(cloud=FakeCloud(faults=Faults(eventual_seconds=100.0)), folder=tmp_path)
     assert there.killed(lambda operator: operator.deploy(shop("1")), at, "after_effect")
