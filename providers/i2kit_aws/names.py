@@ -10,6 +10,7 @@ from i2kit.plan import ObservedResource
 from i2kit.resources import DnsRecord
 from i2kit_aws import balancers, networks, owners, public_zones, recordsets, zones
 from i2kit_aws.gateway import absent
+from i2kit_aws.listeners import front_name
 from i2kit_aws.owners import RecordSet
 from i2kit_aws.site import Site
 from i2kit_aws.zones import Zone
@@ -39,7 +40,7 @@ def _records(site: Site, zone: Zone) -> list[RecordSet]:
 
 def faults(record: DnsRecord, answers: Mapping[tuple[str, str], str], addresses: Mapping[str, str]) -> Iterable[str]:
     """Yield what is wrong with a name: `answers` are by name and type, `addresses` are the balancers' own names. Pure."""
-    answer, address = answers.get((record.name, record.type)), addresses.get(record.balancer)
+    answer, address = answers.get((record.name, record.type)), addresses.get(front_name(record.balancer))
     if answer is None:
         yield f"it has no {record.type} record"
     elif address is None:

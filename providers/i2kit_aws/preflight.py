@@ -14,7 +14,7 @@ from i2kit.log import logger
 from i2kit.manifest.workloads import SecretValue
 from i2kit.plan import Change
 from i2kit.resources import Balancer, DnsRecord, InstanceGroup, Network
-from i2kit_aws import existing, listeners, networks, offers, public_zones, quotas, roles, subnets
+from i2kit_aws import balancers, existing, listeners, networks, offers, public_zones, quotas, roles, subnets
 from i2kit_aws import survey as surveys
 from i2kit_aws.gateway import FORBIDDEN, AwsError
 from i2kit_aws.quotas import Quota
@@ -109,9 +109,8 @@ def _names(site: Site, names: Iterable[DnsRecord]) -> Iterator[Problem]:
 
 def _listeners(site: Site, balancer: Balancer) -> Iterator[Problem]:
     """Say what is wrong with a balancer's annotations and ports, and whether its certificate is there."""
-    wrong = [*listeners.wrong(balancer, site.settings.region, site.gateway.account)] if balancer.options else []
-    yield from (Problem(code="aws-annotation", message=f"Service {balancer.service}: aws.i2kit.dev/{message}") for message in wrong)
-    if wrong:
+    if wrong := balancers.problems(site, balancer):
+        yield from wrong
         return
     yield from _found(lambda: listeners.planned(balancer))
     if arn := balancer.options.get(listeners.CERTIFICATE):
