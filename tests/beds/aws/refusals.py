@@ -69,6 +69,14 @@ def _template(call: Call) -> None:
     _user_data(call.parameters.get("LaunchTemplateData", {}).get("UserData"))
 
 
+def _template_deleted(call: Call) -> None:
+    backend, given = ec2_backends[call.account][call.region], call.parameters
+    name = given.get("LaunchTemplateName")
+    if name and name not in backend.launch_template_name_to_ids:
+        message = "At least one of the launch templates specified in the request does not exist."
+        raise Refusal("InvalidLaunchTemplateName.NotFoundException", message)
+
+
 def _run(call: Call) -> None:
     _user_data(call.parameters.get("UserData"))
     kind = call.parameters.get("InstanceType")
@@ -127,6 +135,17 @@ def _group_deleted(call: Call) -> None:
         raise Refusal("ResourceInUse", message)
 
 
+def _member_terminated(call: Call) -> None:
+    name = call.parameters["InstanceId"]
+    groups = autoscaling_backends[call.account][call.region].autoscaling_groups.values()
+    group = next((one for one in groups if any(state.instance.id == name for state in one.instance_states)), None)
+    if group is None:
+        raise Refusal("ValidationError", f"Instance Id not found - No managed instance found for instance ID: {name}")
+    if call.parameters.get("ShouldDecrementDesiredCapacity") and group.desired_capacity <= group.min_size:
+        message = f"Currently, desiredSize equals minSize ({group.min_size}). Terminating instance without replacement will violate"
+        raise Refusal("ValidationError", f"{message} group's min size constraint.")
+
+
 def _usable(call: Call, given: dict[str, Any]) -> None:
     """AWS tries a template when a group is to use it."""
     backend = ec2_backends[call.account][call.region]
@@ -158,6 +177,13 @@ def _usable(call: Call, given: dict[str, Any]) -> None:
 
 def _malformed(why: str) -> Refusal:
     return Refusal("ValidationError", f"You must use a valid fully-formed launch template. {why}")
+
+
+def _role_removed(call: Call) -> None:
+    profile, role = call.parameters["InstanceProfileName"], call.parameters["RoleName"]
+    held = [one for one in iam_backends[call.account]["aws"].instance_profiles.values() if one.name == profile]
+    if not any(one.name == role for known in held for one in known.roles):
+        raise Refusal("NoSuchEntity", f"The role with name {role} is not in the instance profile {profile}.", 404)
 
 
 def _named(what: str, name: str) -> None:
@@ -267,11 +293,13 @@ CHECKS: dict[str, Callable[[Call], None]] = {
     "ec2:DeleteNetworkInterface": networks.check_interface,
     "ec2:CreateLaunchTemplate": _template,
     "ec2:CreateLaunchTemplateVersion": _template,
+    "ec2:DeleteLaunchTemplate": _template_deleted,
     "ec2:RunInstances": _run,
     "autoscaling:CreateAutoScalingGroup": _group_created,
     "autoscaling:UpdateAutoScalingGroup": _group_updated,
     "autoscaling:SetDesiredCapacity": _capacity_set,
     "autoscaling:DeleteAutoScalingGroup": _group_deleted,
+    "autoscaling:TerminateInstanceInAutoScalingGroup": _member_terminated,
     "elasticloadbalancing:CreateLoadBalancer": _balancer_created,
     "elasticloadbalancing:CreateTargetGroup": _target_group_created,
     "elasticloadbalancing:SetSecurityGroups": _groups_set,
@@ -279,6 +307,7 @@ CHECKS: dict[str, Callable[[Call], None]] = {
     "elasticloadbalancing:ModifyListener": _listener,
     "elasticloadbalancing:ModifyTargetGroupAttributes": _target_attributes,
     "ssm:PutParameter": _parameter_put,
+    "iam:RemoveRoleFromInstanceProfile": _role_removed,
     "acm:DeleteCertificate": _certificate_deleted,
     "route53:CreateHostedZone": zones.check_zone,
     "route53:ChangeResourceRecordSets": zones.check_records,

@@ -31,11 +31,11 @@ class Handler(MotoRequestHandler):
 def _application() -> Any:
     if STOCK:
         return DomainDispatcherApplication(create_backend_app)
-    from aws import accounts, groups, images, listeners, nats, networks, pages, targets, zones
+    from aws import accounts, groups, images, listeners, nats, networks, pages, targets, templates, zones
     from aws.application import Application
     from aws.control import handle
 
-    for part in (accounts, groups, images, listeners, nats, networks, pages, targets, zones):
+    for part in (accounts, groups, images, listeners, nats, networks, pages, targets, templates, zones):
         part.install()
     return Application(handle)
 

@@ -1,8 +1,7 @@
-"""Runs that die at a request: before its effect, after the effect without the answer, after the answer; at each request in turn."""
+"""Runs that die after each of their effects: whoever runs next has to manage."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator
 
 from attrs import evolve, frozen
@@ -10,55 +9,51 @@ from aws.bed import Bed
 
 from i2kit.calls import Retries
 from i2kit.driver import CallLimits
-from i2kit.environment import Environment
 from i2kit.errors import ProviderError
 from i2kit_aws.site import Site
 
-MOMENTS = ("before", "after", "answered")
+Work = Callable[[Site], object]
 
 
 @frozen(kw_only=True)
 class Death:
-    """Where a run has died: at its request `number`, counted from 0. `site` is that of the one who runs next."""
+    """How far a run came: to `action`, the effect number `made` of `effects` in all."""
 
-    moment: str
-    number: int
-    site: Site
+    action: str
+    made: int
+    effects: int
 
     def __str__(self) -> str:
-        return f"{self.moment} request {self.number}"
+        return f"died after {self.action}, effect {self.made} of {self.effects}"
 
 
-def deaths(
-    bed: Bed, environment: Environment, work: Callable[[Site], object], *, after: Callable[[Site], object] | None = None
-) -> Iterator[Death]:
-    """Let `work` die at every request that it makes in an account with nothing in it but what `after` made; yield after each death."""
-    for moment in MOMENTS:
-        for number in itertools.count():
-            bed.reset()
-            if after is not None:
-                after(_site(environment))
-            rule = bed.faults.die(moment=moment, skip=number)
-            lived = _lives(environment, work)
-            died = bed.faults.met(rule) > number
-            bed.faults.clear()
-            if not died:
-                assert lived, f"it failed without dying {moment} request {number}"
-                assert number, "it makes no request at all"
-                break
-            yield Death(moment=moment, number=number, site=_site(environment))
+def deaths(bed: Bed, site: Site, work: Work, *, first: Work = lambda site: None) -> Iterator[Death]:
+    """Let `work` die after each of its effects, without an answer, once `first` is done; yield after each death.
+
+    What it reads changes nothing: so these are all the states in which it can leave the account, but for the one it began with. Whoever
+    takes a death leaves the account as it was found.
+    """
+    first(site)
+    since = len(bed.journal())
+    work(site)
+    requests = bed.journal(since)
+    effects = [(number, entry["action"]) for number, entry in enumerate(requests) if entry["effect"]]
+    assert effects, "it changes nothing"
+    yield Death(action=effects[-1][1], made=len(effects), effects=len(effects))
+    for made, (number, action) in enumerate(effects, 1):
+        first(site)
+        # What it asks differs from run to run, what it does does not.
+        bed.faults.die(action, "after", skip=sum(entry["action"] == action for entry in requests[:number]))
+        _try(work, site)
+        bed.faults.clear()
+        yield Death(action=action, made=made, effects=len(effects))
 
 
-def _site(environment: Environment, attempts: int = 9) -> Site:
-    site = Site.of(environment)
-    limits = CallLimits(attempts=attempts, first_delay_seconds=0.0, greatest_delay_seconds=0.0)
-    return evolve(site, gateway=evolve(site.gateway, retries=Retries(limits)))
-
-
-def _lives(environment: Environment, work: Callable[[Site], object]) -> bool:
+def _try(work: Work, site: Site) -> None:
+    limits = CallLimits(attempts=1, first_delay_seconds=0.0, greatest_delay_seconds=0.0)
+    mortal = evolve(site, gateway=evolve(site.gateway, retries=Retries(limits)))
     try:
-        # Whoever is dead tries nothing again.
-        work(_site(environment, attempts=1))
+        work(mortal)
     except ProviderError:
-        return False
-    return True
+        return
+    raise AssertionError("it outlived its own death")
