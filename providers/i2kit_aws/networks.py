@@ -13,10 +13,12 @@ from i2kit.resources import Network
 from i2kit_aws import existing, nats, removals, security_groups, tags, vpcs, waits, zones
 from i2kit_aws import survey as surveys
 from i2kit_aws.gaps import Gap
+from i2kit_aws.gateway import AwsError
 from i2kit_aws.site import Site
 from i2kit_aws.survey import BALANCERS, MEMBERS, PRIVATE, PUBLIC, Subnet, Survey
 
 _KEPT = "network"
+_GONE = ("NotFound", "InvalidVPCId")
 # A network is whole after six: VPC; subnets, gateway and groups; routes, rules and zone; address, NAT gateway, its route.
 _ROUNDS = 20
 
@@ -150,15 +152,26 @@ def ensure(site: Site, network: Network, context: Context) -> None:
             # EC2 may show what was made a moment later.
             waits.rest(waits.FIRST_SECONDS, context)
         before = faults
-        for gap in lacking:
-            context.check()
-            if gap.repair:
-                gap.repair(site, network, context)
+        _repair(site, network, context, lacking)
     raise ProviderError.of(
         "aws-slow",
         f"the network is not whole: {'; '.join(before)}",
         hint="run the same command again: it goes on from where this one stopped",
     )
+
+
+def _repair(site: Site, network: Network, context: Context, lacking: Sequence[Gap]) -> None:
+    for gap in lacking:
+        context.check()
+        try:
+            if gap.repair:
+                gap.repair(site, network, context)
+        except AwsError as error:
+            if not error.code.endswith(_GONE):
+                raise
+            # Not all of AWS knows yet what was made, or another run has removed it: looking again tells.
+            context.progress(f"{error.problems[0].message}; looking again")
+            return
 
 
 def _name(site: Site, network: Network, seen: Survey) -> None:

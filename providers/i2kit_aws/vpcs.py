@@ -84,8 +84,8 @@ def _attach(vpc: Vpc, gateway: InternetGateway | None, site: Site, network: Netw
         made = site.gateway.call("ec2", "CreateInternetGateway", TagSpecifications=given)
         name = str(made["InternetGateway"]["InternetGatewayId"])
         appears(site, context, "DescribeInternetGateways", "InternetGateways", "InternetGatewayId", name)
-    # Another run may have attached one meanwhile, and removed this one.
-    absent("Resource.AlreadyAssociated", "InvalidInternetGatewayID.NotFound")(
+    # Another run may have attached this one meanwhile, or another one.
+    absent("Resource.AlreadyAssociated", "InvalidParameterValue")(
         lambda: site.gateway.call("ec2", "AttachInternetGateway", InternetGatewayId=name, VpcId=vpc.id)
     )
 

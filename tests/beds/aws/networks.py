@@ -68,6 +68,14 @@ def check_vpc(call: Call) -> None:
         raise _depends("vpc", name)
 
 
+def check_attach(call: Call) -> None:
+    """Refuse a second internet gateway for a network. Raises Refusal."""
+    name = call.parameters["VpcId"]
+    backend = ec2_backends[call.account][call.region]
+    if any(one.vpc and one.vpc.id == name for one in backend.internet_gateways.values()):
+        raise Refusal("InvalidParameterValue", f"Network {name} already has an internet gateway attached")
+
+
 def check_detach(call: Call) -> None:
     """Refuse to detach an internet gateway from a network with public addresses. Raises Refusal."""
     name = call.parameters["VpcId"]

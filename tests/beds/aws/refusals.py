@@ -288,6 +288,7 @@ CHECKS: dict[str, Callable[[Call], None]] = {
     "ec2:DeleteSecurityGroup": networks.check_group,
     "ec2:DeleteSubnet": networks.check_subnet,
     "ec2:DeleteVpc": networks.check_vpc,
+    "ec2:AttachInternetGateway": networks.check_attach,
     "ec2:DetachInternetGateway": networks.check_detach,
     "ec2:ReleaseAddress": nats.check_release,
     "ec2:DeleteNetworkInterface": networks.check_interface,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from moto.core.responses import ActionResult
 from moto.route53.models import Route53Backend, route53_backends
+from moto.route53.responses import Route53
 
 from aws.protocols import Call, Refusal
 
@@ -14,6 +16,22 @@ _Key = tuple[str, str, str]
 def install() -> None:
     """Put the patches in place, once for a process."""
     Route53Backend.change_resource_record_sets = _changed(Route53Backend.change_resource_record_sets)
+    Route53.list_hosted_zones_by_name = _listed_by_name
+
+
+def _listed_by_name(response: Any) -> ActionResult:
+    """Tell a page of all zones from a name on, in the order of their labels from the last to the first; moto tells those of the name."""
+    name, size = response._get_param("DNSName"), int(response._get_param("MaxItems") or 100)
+    first = (_backwards(name or ""), response._get_param("HostedZoneId") or "")
+    zones = sorted(response.backend.zones.values(), key=lambda one: (_backwards(one.name), one.resource_id))
+    zones = [one for one in zones if (_backwards(one.name), one.resource_id) >= first]
+    result = {"DNSName": name, "HostedZones": zones[:size], "IsTruncated": len(zones) > size, "MaxItems": str(size)}
+    more = {"NextDNSName": zones[size].name, "NextHostedZoneId": zones[size].resource_id} if len(zones) > size else {}
+    return ActionResult({**result, **more})
+
+
+def _backwards(name: str) -> list[str]:
+    return _plain(name).split(".")[::-1]
 
 
 def _changed(stock: Any) -> Any:

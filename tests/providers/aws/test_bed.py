@@ -355,6 +355,18 @@ def test_a_second_nat_gateway_of_an_address_fails(aws: Sample) -> None:
     assert told == {"available": "", "failed": f"Elastic IP address [{given['AllocationId']}] is already associated"}
 
 
+def test_zones_come_in_the_order_of_their_names_and_in_pages(aws: Sample, stock: Sample) -> None:
+    for name in ("b.example", "a.example", "a.b.example", "other"):
+        for client in (aws.dns, stock.dns):
+            client.create_hosted_zone(Name=name, CallerReference=name)
+    first = aws.dns.list_hosted_zones_by_name(DNSName="b.example", MaxItems="2")
+    assert [one["Name"] for one in first["HostedZones"]] == ["b.example.", "a.b.example."]
+    rest = aws.dns.list_hosted_zones_by_name(DNSName=first["NextDNSName"], HostedZoneId=first["NextHostedZoneId"])
+    assert [one["Name"] for one in rest["HostedZones"]] == ["other."]
+    assert not rest["IsTruncated"]
+    assert [one["Name"] for one in stock.dns.list_hosted_zones_by_name(DNSName="b.example")["HostedZones"]] == ["b.example."]
+
+
 def test_an_instance_that_shuts_down_keeps_its_security_group(aws: Sample) -> None:
     group = aws.security_group()
     aws.group(size=1, template=aws.template(SecurityGroupIds=[group]))

@@ -251,6 +251,12 @@ def a_name_that_is_an_alias_and_more(aws: Sample) -> object:
     return change(aws, zone(aws), ("CREATE", "A", "192.0.2.1"), ("CREATE", "CNAME", "other.example"))
 
 
+def a_second_internet_gateway(aws: Sample) -> object:
+    assert aws.gateway
+    other = aws.ec2.create_internet_gateway()["InternetGateway"]["InternetGatewayId"]
+    return aws.ec2.attach_internet_gateway(InternetGatewayId=other, VpcId=aws.vpc)
+
+
 def an_address_that_a_nat_gateway_has(aws: Sample) -> object:
     address = aws.ec2.allocate_address(Domain="vpc")["AllocationId"]
     aws.ec2.create_nat_gateway(SubnetId=aws.subnets[0], AllocationId=address)
@@ -291,6 +297,7 @@ REFUSED: dict[Case, str] = {
     a_network_with_a_security_group: "DependencyViolation",
     a_gateway_with_addresses_behind_it: "DependencyViolation",
     a_balancer_without_a_gateway: "InvalidSubnet",
+    a_second_internet_gateway: "InvalidParameterValue",
     an_address_that_a_nat_gateway_has: "InvalidIPAddress.InUse",
     two_balancers_of_a_name: "DuplicateLoadBalancerName",
     a_long_name_for_a_balancer: "ValidationError",

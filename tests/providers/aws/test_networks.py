@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 
@@ -159,6 +160,17 @@ def test_two_environments_stand_side_by_side(ground: Ground) -> None:
     assert networks.locate(other.site) == theirs
     other.delete()
     assert ground.bed.inventory() == {}
+
+
+def test_an_environment_is_found_among_very_many(ground: Ground, aws: Sample) -> None:
+    for number in range(120):
+        given = {"VPC": {"VPCRegion": aws.bed.region, "VPCId": f"vpc-{number}"}, "HostedZoneConfig": {"PrivateZone": True}}
+        aws.dns.create_hosted_zone(Name="svc.cluster.local", CallerReference=f"i2kit/prod-{number}/vpc-{number}/sg-1", **given)
+    aws.dns.create_hosted_zone(Name="behind.svc.cluster.local", CallerReference="i2kit/prod/vpc-1/sg-1")
+    ground.ensure()
+    assert ground.faults() == ()
+    ground.delete()
+    assert parts(ground.bed)["route53:zone"] == 121
 
 
 # Where it is, for the others.
@@ -570,6 +582,28 @@ def test_what_does_not_show_yet_is_not_made_twice(ground: Ground, read: str) -> 
     assert ground.faults() == ()
 
 
+@pytest.mark.parametrize(
+    ("made", "code"),
+    [
+        ("ec2:CreateSubnet", "InvalidVpcID.NotFound"),
+        ("ec2:AttachInternetGateway", "InvalidInternetGatewayID.NotFound"),
+        ("ec2:AuthorizeSecurityGroupIngress", "InvalidGroup.NotFound"),
+        ("route53:CreateHostedZone", "InvalidVPCId"),
+    ],
+)
+def test_what_not_all_of_aws_knows_yet_is_tried_again(ground: Ground, made: str, code: str) -> None:
+    ground.bed.faults.fail(made, code=code, status=400)
+    ground.ensure()
+    assert parts(ground.bed) == PUBLIC_PARTS
+    assert any(f"{made}: {code}" in said for said in ground.context.messages)
+
+
+def test_what_aws_never_knows_ends_with_what_is_missing(ground: Ground) -> None:
+    ground.bed.faults.fail("ec2:CreateSubnet", code="InvalidVpcID.NotFound", status=400, times=-1)
+    with pytest.raises(ProviderError, match=r"the network is not whole: there is no public subnet in eu-west-1a; .*\[aws-slow\]"):
+        ground.ensure()
+
+
 def test_a_zone_that_does_not_show_yet_is_not_made_twice(ground: Ground) -> None:
     ground.bed.faults.stale("route53:List*", times=6, skip=2)
     ground.ensure()
@@ -601,6 +635,21 @@ def test_of_two_empty_vpcs_the_lowest_id_stays(ground: Ground, aws: Sample) -> N
     made = [one for one in ground.bed.journal() if one["action"] == "ec2:DeleteVpc"]
     assert left == where.vpc == min([left, *(one["parameters"]["VpcId"] for one in made)])
     assert len(made) == 2
+
+
+def test_two_runs_at_once_make_one_network(ground: Ground) -> None:
+    ground = ground.told(private=True)
+    # Both want to make a VPC before either has made one.
+    held = [ground.bed.faults.hold("ec2:CreateVpc", skip=number) for number in range(2)]
+    with ThreadPoolExecutor(2) as pool:
+        runs = [pool.submit(ground.ensure) for _ in range(2)]
+        assert all(one.reached() for one in held)
+        for one in held:
+            one.release()
+        first, second = (one.result(timeout=120) for one in runs)
+    assert first == second
+    assert parts(ground.bed) == PRIVATE_PARTS
+    assert ground.faults() == ()
 
 
 def test_throttled_and_failing_requests_are_made_again(ground: Ground) -> None:
