@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
@@ -28,6 +29,7 @@ PUBLIC_PARTS = {
     "route53:record": 2,
     "route53:zone": 1,
 }
+MADE_ONCE = ("ec2:CreateVpc", "ec2:CreateInternetGateway", "ec2:AllocateAddress", "ec2:CreateRouteTable", "ec2:CreateNatGateway")
 PRIVATE_PARTS = PUBLIC_PARTS | {
     "ec2:subnet": 6,
     "ec2:route-table": 2,
@@ -578,6 +580,8 @@ def test_what_does_not_show_yet_is_not_made_twice(ground: Ground, read: str) -> 
     ground = ground.told(private=True)
     ground.bed.faults.stale(f"ec2:Describe{read}", times=3, skip=1)
     ground.ensure()
+    effects = Counter(one["action"] for one in ground.bed.journal() if one["effect"])
+    assert {name: effects[name] for name in MADE_ONCE} == dict.fromkeys(MADE_ONCE, 1)
     assert parts(ground.bed) == PRIVATE_PARTS
     assert ground.faults() == ()
 
