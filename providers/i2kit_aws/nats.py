@@ -14,7 +14,7 @@ from i2kit_aws import removals, tags, vpcs, waits
 from i2kit_aws.gaps import Gap
 from i2kit_aws.gateway import absent
 from i2kit_aws.site import Site
-from i2kit_aws.survey import PRIVATE, PUBLIC, Nat, RouteTable, Subnet, Survey, Vpc, ours
+from i2kit_aws.survey import NAT, PRIVATE, PUBLIC, Nat, RouteTable, Subnet, Survey, Vpc, ours, tables
 
 PENDING_SECONDS = 600.0
 """How long a NAT gateway may take until it works, or is gone."""
@@ -87,16 +87,16 @@ def _routes(seen: Survey, vpc: Vpc, nats: list[Nat], tables: list[RouteTable]) -
 
 
 def _allocate(site: Site, network: Network, context: Context) -> None:
-    given = tags.specification(site.tags(network.mark, network.name), "elastic-ip")
+    given = tags.specification(site.tags(network.mark, network.name, part=NAT), "elastic-ip")
     made = site.gateway.call("ec2", "AllocateAddress", Domain="vpc", TagSpecifications=given)
-    vpcs.appears(site, context, "DescribeAddresses", "Addresses", "AllocationId", str(made["AllocationId"]))
+    vpcs.appears(context, "AllocationId", str(made["AllocationId"]), lambda: ours(site, "DescribeAddresses", "Addresses"))
 
 
 def _create(seen: Survey, subnet: Subnet, address: str, site: Site, network: Network, context: Context) -> None:
     context.progress("making a NAT gateway, which takes some minutes")
     # An address is of one gateway only, so a twin would fail. Those that are gone make the token of the next another one.
     token = digest(subnet.vpc, address, sorted(one.id for one in seen.nats if not one.lives))
-    given = tags.specification(site.tags(network.mark, network.name), "natgateway")
+    given = tags.specification(site.tags(network.mark, network.name, part=NAT), "natgateway")
     made = site.gateway.call(
         "ec2", "CreateNatGateway", SubnetId=subnet.id, AllocationId=address, ClientToken=token, TagSpecifications=given
     )
@@ -105,7 +105,7 @@ def _create(seen: Survey, subnet: Subnet, address: str, site: Site, network: Net
         # The token was remembered for longer than the gateway: another address makes another token.
         _give_back(address, site, network, context)
         return
-    vpcs.appears(site, context, "DescribeNatGateways", "NatGateways", "NatGatewayId", nat.id)
+    vpcs.appears(context, "NatGatewayId", nat.id, lambda: ours(site, "DescribeNatGateways", "NatGateways"))
 
 
 def _await(nat: Nat, site: Site, network: Network, context: Context) -> None:
@@ -128,7 +128,7 @@ def _give_back(address: str, site: Site, network: Network, context: Context) -> 
 def _create_table(vpc: Vpc, site: Site, network: Network, context: Context) -> None:
     given = tags.specification(site.tags(network.mark, f"{network.name} {PRIVATE}"), "route-table")
     made = site.gateway.call("ec2", "CreateRouteTable", VpcId=vpc.id, TagSpecifications=given)
-    vpcs.appears(site, context, "DescribeRouteTables", "RouteTables", "RouteTableId", str(made["RouteTable"]["RouteTableId"]))
+    vpcs.appears(context, "RouteTableId", str(made["RouteTable"]["RouteTableId"]), lambda: tables(site, vpc.id))
 
 
 def _associate(seen: Survey, table: RouteTable, subnet: Subnet, site: Site, network: Network, context: Context) -> None:

@@ -19,6 +19,7 @@ T = TypeVar("T")
 EVERYWHERE = "0.0.0.0/0"
 PUBLIC, PRIVATE = "public", "private"
 MEMBERS, BALANCERS = "members", "balancers"
+NAT = "nat"
 
 _ASKED_AT_ONCE = 8
 
@@ -62,7 +63,7 @@ class Subnet:
             vpc=str(told["VpcId"]),
             zone=str(told["AvailabilityZone"]),
             cidr=str(told["CidrBlock"]),
-            part=tags.fact(tags.unlisted(told.get("Tags")), "part"),
+            part=_part(told),
             gives_addresses=bool(told.get("MapPublicIpOnLaunch")),
         )
 
@@ -174,7 +175,7 @@ class SecurityGroup:
         return cls(
             id=str(told["GroupId"]),
             vpc=str(told["VpcId"]),
-            part=tags.fact(marked, "part"),
+            part=_part(told),
             name=str(told.get("GroupName") or ""),
             sources=frozenset(str(pair["GroupId"]) for one in inward for pair in one.get("UserIdGroupPairs") or ()),
             open_out=any(where.get("CidrIp") == EVERYWHERE for one in outward for where in one.get("IpRanges") or ()),
@@ -265,7 +266,7 @@ def survey(site: Site) -> Survey:
     busy = _busy(site, made, [Subnet.of(one) for one in subnets])
     made.sort(key=lambda one: (one.id not in busy, one.id))
     vpc = (Vpc.of(named_vpc[0]) if named_vpc else None) if wanted.vpc else (made[0] if made else None)
-    tables, support, hostnames, answering = _at_once(*_questions_of_vpc(site, vpc.id)) if vpc else ([], True, True, [])
+    routes, support, hostnames, answering = _at_once(*_questions_of_vpc(site, vpc.id)) if vpc else ([], True, True, [])
     facts = [tags.unlisted(one.get("Tags")) for one in (*groups, *vpcs)]
     return Survey(
         wanted=wanted,
@@ -274,9 +275,9 @@ def survey(site: Site) -> Survey:
         subnets=tuple(sorted(map(Subnet.of, subnets), key=lambda one: one.id)),
         named=tuple(map(Subnet.of, named)),
         gateways=tuple(sorted(map(InternetGateway.of, gateways), key=lambda one: (not one.vpc, one.id))),
-        tables=tuple(sorted((RouteTable.of(one, site.label) for one in tables), key=lambda one: one.id)),
+        tables=tuple(sorted((RouteTable.of(one, site.label) for one in routes), key=lambda one: one.id)),
         nats=tuple(sorted(map(Nat.of, nats), key=lambda one: (not one.lives, one.id))),
-        addresses=tuple(sorted(str(one["AllocationId"]) for one in addresses)),
+        addresses=tuple(sorted(str(one["AllocationId"]) for one in addresses if _part(one) == NAT)),
         groups=tuple(one for one in map(SecurityGroup.of, groups) if one.part in (MEMBERS, BALANCERS)),
         zones=tuple(own_zones),
         answering=tuple(answering),
@@ -313,7 +314,7 @@ def _questions_of_vpc(site: Site, vpc: str) -> list[Callable[[], Any]]:
         return bool(answer.get(name, {}).get("Value"))
 
     return [
-        lambda: list(site.gateway.pages("ec2", "DescribeRouteTables", "RouteTables", Filters=[{"Name": "vpc-id", "Values": [vpc]}])),
+        functools.partial(tables, site, vpc),
         lambda: attribute("EnableDnsSupport"),
         lambda: attribute("EnableDnsHostnames"),
         lambda: zones.answering(site, vpc),
@@ -325,6 +326,11 @@ def ours(site: Site, operation: str, key: str) -> list[Mapping[str, Any]]:
     filters = {"Filter" if operation == "DescribeNatGateways" else "Filters": tags.having(site.own())}
     # Not every server that speaks EC2's language filters by everything.
     return [one for one in site.gateway.pages("ec2", operation, key, **filters) if _label(one) == site.label]
+
+
+def tables(site: Site, vpc: str) -> list[Mapping[str, Any]]:
+    """Return what EC2 tells of the route tables of a VPC, whoever made them."""
+    return list(site.gateway.pages("ec2", "DescribeRouteTables", "RouteTables", Filters=[{"Name": "vpc-id", "Values": [vpc]}]))
 
 
 def interfaces(site: Site, **by: Iterable[str]) -> list[Mapping[str, Any]]:
@@ -343,6 +349,10 @@ def _busy(site: Site, vpcs: Sequence[Vpc], subnets: Sequence[Subnet]) -> frozens
     if inner and not site.settings.network.private:
         found |= {str(one["SubnetId"]) for one in interfaces(site, subnet_id=inner)}
     return frozenset(found)
+
+
+def _part(told: Mapping[str, Any]) -> str:
+    return tags.fact(tags.unlisted(told.get("Tags")), "part")
 
 
 def _label(told: Mapping[str, Any]) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
 from i2kit.driver import Context
 from i2kit.resources import Network
@@ -60,13 +61,13 @@ def _create(seen: Survey, site: Site, network: Network, context: Context) -> Non
     facts = {"network": network.name, "zone": network.dns_zone, "zones": " ".join(subnets.choose(site))}
     given = tags.specification(site.tags(network.mark, network.name, **facts), "vpc")
     made = site.gateway.call("ec2", "CreateVpc", CidrBlock=seen.wanted.cidr, TagSpecifications=given)
-    appears(site, context, "DescribeVpcs", "Vpcs", "VpcId", str(made["Vpc"]["VpcId"]))
+    appears(context, "VpcId", str(made["Vpc"]["VpcId"]), lambda: ours(site, "DescribeVpcs", "Vpcs"))
 
 
-def appears(site: Site, context: Context, operation: str, key: str, name: str, made: str) -> None:
-    """Wait until something that was made is among what is ours: whoever looks before that would make another."""
+def appears(context: Context, name: str, made: str, look: Callable[[], Iterable[Mapping[str, Any]]]) -> None:
+    """Wait until what was made is among what a survey sees, by looking as it does: whoever looked before that would make another."""
     waits.until(
-        lambda: any(str(one[name]) == made for one in ours(site, operation, key)) or None,
+        lambda: any(str(one[name]) == made for one in look()) or None,
         context,
         seconds=APPEAR_SECONDS,
         otherwise=f"EC2 does not show {made}",
@@ -83,7 +84,7 @@ def _attach(vpc: Vpc, gateway: InternetGateway | None, site: Site, network: Netw
         given = tags.specification(site.tags(network.mark, network.name), "internet-gateway")
         made = site.gateway.call("ec2", "CreateInternetGateway", TagSpecifications=given)
         name = str(made["InternetGateway"]["InternetGatewayId"])
-        appears(site, context, "DescribeInternetGateways", "InternetGateways", "InternetGatewayId", name)
+        appears(context, "InternetGatewayId", name, lambda: ours(site, "DescribeInternetGateways", "InternetGateways"))
     # Another run may have attached this one meanwhile, or another one.
     absent("Resource.AlreadyAssociated", "InvalidParameterValue")(
         lambda: site.gateway.call("ec2", "AttachInternetGateway", InternetGatewayId=name, VpcId=vpc.id)

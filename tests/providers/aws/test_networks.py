@@ -372,7 +372,7 @@ def the_private_route_is_gone(aws: Sample, where: Located) -> str:
 
 
 def another_address_is_there(aws: Sample, where: Located) -> str:
-    tags = [{"Key": "i2kit:environment", "Value": "prod"}]
+    tags = [{"Key": "i2kit:environment", "Value": "prod"}, {"Key": "i2kit:part", "Value": "nat"}]
     given = [{"ResourceType": "elastic-ip", "Tags": tags}]
     return f"elastic IP {aws.ec2.allocate_address(Domain='vpc', TagSpecifications=given)['AllocationId']} is of no use"
 
