@@ -11,12 +11,14 @@ import (
 
 // A bootConfig is what differs between two VMs of one image, and everything secret.
 type bootConfig struct {
-	Schema     int                          `json:"schema"`
-	Instance   string                       `json:"instance"`
-	Hostname   string                       `json:"hostname"`
-	HealthFrom []string                     `json:"healthFrom"`
-	Fields     map[string]string            `json:"fields"`
-	Secrets    map[string]map[string]string `json:"secrets"`
+	Schema         int                          `json:"schema"`
+	Instance       string                       `json:"instance"`
+	Hostname       string                       `json:"hostname"`
+	Search         []string                     `json:"search"`
+	HealthFrom     []string                     `json:"healthFrom"`
+	Fields         map[string]string            `json:"fields"`
+	Secrets        map[string]map[string]string `json:"secrets"`
+	ParameterStore *parameterStore              `json:"parameterStore"`
 
 	healthFrom []netip.Prefix
 }
@@ -31,8 +33,7 @@ type bootSource struct {
 
 // bootSource is the source that the base names. None is found out by trying.
 func (g *guest) bootSource(kind string) (bootSource, error) {
-	complain := func(reason string) { g.events.emit("boot", "reason", reason) }
-	service := newMetadataService(complain)
+	service := newMetadataService("boot configuration", g.complain)
 	volumes := volumeFinder{sys: "/sys/class/block", dev: "/dev", mountPoint: g.layout.bootVolume()}
 	switch kind {
 	case "fw_cfg":
@@ -74,22 +75,37 @@ func parseBootConfig(data []byte, identity string) (*bootConfig, error) {
 	}
 	b.fillIn(identity)
 	var found complaints
-	found.addUnless(isName(b.Instance), "instance: %q is no DNS label", b.Instance)
-	found.addUnless(isHostname(b.Hostname), "hostname: %q is no host name of at most 64 characters", b.Hostname)
+	b.check(&found)
+	return b, found.error("boot configuration")
+}
+
+// check understands the parts that are texts, and says what is wrong with them.
+func (b *bootConfig) check(c *complaints) {
+	c.addUnless(isName(b.Instance), "instance: %q is no DNS label", b.Instance)
+	c.addUnless(isHostname(b.Hostname), "hostname: %q is no host name of at most 64 characters", b.Hostname)
+	for i, domain := range b.Search {
+		c.addUnless(isDomain(domain), "search[%d]: %q is no domain", i, domain)
+	}
+	c.addUnless(len(b.Search) <= searchLimit, "search: has more than %d domains", searchLimit)
 	for i, text := range b.HealthFrom {
 		network, err := netip.ParsePrefix(text)
-		found.addUnless(err == nil, "healthFrom[%d]: %q is no network such as 10.0.0.0/8", i, text)
+		c.addUnless(err == nil, "healthFrom[%d]: %q is no network such as 10.0.0.0/8", i, text)
 		b.healthFrom = append(b.healthFrom, network.Masked())
+	}
+	if b.ParameterStore != nil {
+		b.ParameterStore.check(c, b.Secrets)
 	}
 	for secret, keys := range b.Secrets {
 		for key, text := range keys {
 			value, err := base64.StdEncoding.DecodeString(text)
-			found.addUnless(err == nil, "secrets.%s.%s: is not base64", secret, key)
+			c.addUnless(err == nil, "secrets.%s.%s: is not base64", secret, key)
 			keys[key] = string(value)
 		}
 	}
-	return b, found.error("boot configuration")
 }
+
+// searchLimit is Kubernetes' own.
+const searchLimit = 32
 
 // fillIn names what has no name. As in Kubernetes, a Pod's host name is its name.
 func (b *bootConfig) fillIn(identity string) {
@@ -119,6 +135,14 @@ func isHostname(name string) bool {
 func (b *bootConfig) secret(name, key string) (value string, ok bool) {
 	value, ok = b.Secrets[name][key]
 	return value, ok
+}
+
+// noSecret says which value is missing, and where it was looked for.
+func (b *bootConfig) noSecret(name, key string) error {
+	if b.ParameterStore != nil && b.ParameterStore.Secrets[name] != "" {
+		return fmt.Errorf("secret %s has no key %s: there is no parameter below %s/%s", name, key, b.ParameterStore.Secrets[name], key)
+	}
+	return fmt.Errorf("the boot configuration has no secret %s with key %s", name, key)
 }
 
 var plainFields = map[string]bool{

@@ -108,7 +108,7 @@ func (s *envSpec) resolve(boot *bootConfig, address string, earlier map[string]s
 	case s.Secret != "":
 		value, present = boot.secret(s.Secret, s.Key)
 		if !present && !s.Optional {
-			err = fmt.Errorf("the boot configuration has no secret %s with key %s", s.Secret, s.Key)
+			err = boot.noSecret(s.Secret, s.Key)
 		}
 		return value, present, err
 	case s.Field != "":

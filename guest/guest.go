@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -31,6 +33,8 @@ type guest struct {
 
 	// network starts to look for the address, which it sends. The host name may be unknown yet, and empty.
 	network func(ctx context.Context, hostname string) (address <-chan string)
+	// watch ends the VM when the guest no longer answers on its health port.
+	watch func(healthPort int)
 	// hideMetadata keeps what runs from now on from the cloud's metadata service.
 	hideMetadata func() error
 
@@ -45,7 +49,7 @@ type guest struct {
 func newGuest(layout layout, crunPath string, output *console) *guest {
 	g := &guest{
 		layout: layout, crunPath: crunPath, reaper: newReaper(), console: output, etc: &podEtc{layout: layout},
-		hideMetadata: func() error { return nil }, asked: make(chan struct{}), drained: make(chan struct{}),
+		watch: func(int) {}, hideMetadata: func() error { return nil }, asked: make(chan struct{}), drained: make(chan struct{}),
 	}
 	g.events = eventLog{write: output.event, now: time.Now}
 	output.onDrop = func(lines int) []byte {
@@ -81,9 +85,10 @@ func (g *guest) endDrain() bool {
 	}
 }
 
-// untilAsked gives a context that ends when someone asks for a shutdown.
-func (g *guest) untilAsked(parent context.Context) (context.Context, context.CancelFunc) {
+// unlessAsked does what may take long, and ends it with errAsked when someone asks for a shutdown.
+func (g *guest) unlessAsked(parent context.Context, work func(ctx context.Context) error) error {
 	ctx, cancel := context.WithCancel(parent)
+	defer cancel()
 	go guarded(func() {
 		select {
 		case <-g.asked:
@@ -91,7 +96,11 @@ func (g *guest) untilAsked(parent context.Context) (context.Context, context.Can
 		case <-ctx.Done():
 		}
 	})
-	return ctx, cancel
+	err := work(ctx)
+	if ctx.Err() != nil {
+		return errAsked
+	}
+	return err
 }
 
 // run returns when the Pod has ended: nil after a shutdown, or when every container ended well.
@@ -107,6 +116,9 @@ func (g *guest) run(source bootSource) error {
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	boot, address, err := g.begin(ctx, p, source)
+	if err == nil && boot.ParameterStore != nil {
+		err = g.readSecrets(ctx, boot)
+	}
 	if err == errAsked {
 		return g.shutDown(p, func() {}, nil)
 	}
@@ -149,6 +161,7 @@ func (g *guest) begin(ctx context.Context, p *pod, source bootSource) (boot *boo
 		return nil, "", fmt.Errorf("health port: %w", err)
 	}
 	go guarded(func() { health.serve(listener) })
+	g.watch(p.HealthPort)
 	if addresses == nil {
 		addresses = g.network(ctx, boot.Hostname)
 	}
@@ -167,18 +180,43 @@ func (g *guest) begin(ctx context.Context, p *pod, source bootSource) (boot *boo
 	return boot, address, err
 }
 
-func (g *guest) readRemote(ctx context.Context, source bootSource, health *healthServer) (*bootConfig, error) {
-	reading, stop := g.untilAsked(ctx)
-	defer stop()
-	boot, err := source.remote(reading)
-	if reading.Err() != nil {
-		return nil, errAsked
-	}
+func (g *guest) readRemote(ctx context.Context, source bootSource, health *healthServer) (boot *bootConfig, err error) {
+	err = g.unlessAsked(ctx, func(ctx context.Context) error {
+		boot, err = source.remote(ctx)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
 	return boot, g.become(boot, health)
 }
+
+// readSecrets gets the values that the boot configuration only refers to.
+func (g *guest) readSecrets(ctx context.Context, boot *bootConfig) error {
+	roots, err := os.ReadFile(g.layout.authorities()) // not every platform's images have some
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	reader, err := newParameterReader(boot.ParameterStore, string(roots), g.complain)
+	if err != nil {
+		return err
+	}
+	defer debug.FreeOSMemory() // TLS takes more than the guest does afterwards
+	return g.unlessAsked(ctx, func(ctx context.Context) error {
+		secrets, err := reader.read(ctx)
+		if err != nil {
+			return err
+		}
+		if boot.Secrets == nil {
+			boot.Secrets = map[string]map[string]string{}
+		}
+		maps.Copy(boot.Secrets, secrets)
+		return nil
+	})
+}
+
+// complain says what keeps the VM from booting further.
+func (g *guest) complain(reason string) { g.events.emit("boot", "reason", reason) }
 
 // become takes over what the boot configuration says of this VM.
 func (g *guest) become(boot *bootConfig, health *healthServer) error {
@@ -186,7 +224,7 @@ func (g *guest) become(boot *bootConfig, health *healthServer) error {
 	if err := syscall.Sethostname([]byte(boot.Hostname)); err != nil {
 		return fmt.Errorf("host name: %w", err)
 	}
-	return g.etc.setHostname(boot.Hostname)
+	return g.etc.setHost(boot.Hostname, boot.Search)
 }
 
 // prepare makes the volumes and the containers' specifications; everything that is wrong with them is one error.

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 )
 
 const (
@@ -66,7 +67,11 @@ type httpHead struct {
 	location string
 	length   int64 // of the body in bytes; -1 when the head does not say it
 	chunked  bool
+	date     time.Time // the server's clock; zero when the head does not say it
 }
+
+// isBusy tells whether the same request may be answered otherwise soon.
+func (h httpHead) isBusy() bool { return h.status >= 500 || h.status == 429 || h.status == 408 }
 
 func (h httpHead) redirects() bool {
 	switch h.status {
@@ -77,16 +82,16 @@ func (h httpHead) redirects() bool {
 }
 
 func fetchHead(ctx context.Context, target *url.URL, headers []headerSpec) (head httpHead, err error) {
-	err = exchange(ctx, requestText("GET", target, headers), target, func(answer io.Reader) error {
+	err = exchange(ctx, requestText("GET", target, headers, ""), target, nil, func(answer io.Reader) error {
 		head, err = readHead(bufio.NewReader(&io.LimitedReader{R: answer, N: headLimit}))
 		return err
 	})
 	return head, err
 }
 
-// exchange sends a request, and has the answer read before the context ends.
-func exchange(ctx context.Context, request string, target *url.URL, read func(answer io.Reader) error) error {
-	connection, err := connect(ctx, target)
+// exchange sends a request, and has the answer read before the context ends. Without a trust TLS verifies nothing.
+func exchange(ctx context.Context, request string, target *url.URL, trust *trust, read func(answer io.Reader) error) error {
+	connection, err := connect(ctx, target, trust)
 	if err != nil {
 		return err
 	}
@@ -99,7 +104,7 @@ func exchange(ctx context.Context, request string, target *url.URL, read func(an
 	return read(connection)
 }
 
-func connect(ctx context.Context, target *url.URL) (net.Conn, error) {
+func connect(ctx context.Context, target *url.URL, trust *trust) (net.Conn, error) {
 	port, err := strconv.Atoi(target.Port())
 	if err != nil {
 		port = map[string]int{"http": 80, "https": 443}[target.Scheme]
@@ -108,11 +113,11 @@ func connect(ctx context.Context, target *url.URL) (net.Conn, error) {
 	if err != nil || target.Scheme != "https" {
 		return connection, err
 	}
-	return secure(ctx, connection, target.Hostname())
+	return secure(ctx, connection, target.Hostname(), trust)
 }
 
 // requestText lets the Pod's headers replace the usual ones; an empty one removes it, as in Kubernetes.
-func requestText(method string, target *url.URL, headers []headerSpec) string {
+func requestText(method string, target *url.URL, headers []headerSpec, body string) string {
 	usual := []headerSpec{{"Host", target.Host}, {"User-Agent", "i2kit-probe/" + version}, {"Accept", "*/*"}, {"Connection", "close"}}
 	given := map[string]bool{}
 	for _, header := range headers {
@@ -130,7 +135,10 @@ func requestText(method string, target *url.URL, headers []headerSpec) string {
 			text.WriteString(header.Name + ": " + header.Value + "\r\n")
 		}
 	}
-	text.WriteString("\r\n")
+	if body != "" {
+		text.WriteString("Content-Length: " + strconv.Itoa(len(body)) + "\r\n")
+	}
+	text.WriteString("\r\n" + body)
 	return text.String()
 }
 
@@ -173,6 +181,8 @@ func (h *httpHead) note(name, value string) (err error) {
 		if h.length, err = strconv.ParseInt(value, 10, 64); err != nil || h.length < 0 {
 			return errors.New("the length of the HTTP answer is no number")
 		}
+	case "date":
+		h.date, _ = time.Parse("Mon, 02 Jan 2006 15:04:05 GMT", value) // whoever needs it finds it zero
 	case "transfer-encoding":
 		h.chunked = strings.EqualFold(value, "chunked")
 	}

@@ -90,7 +90,7 @@ func TestHTTPProbesSendTheirHeaders(t *testing.T) {
 	if err := probeFor(t, spec); err != nil {
 		t.Error(err)
 	}
-	text := requestText("GET", &url.URL{Scheme: "http", Host: "127.0.0.1:80", Path: "/a b"}, spec.Headers)
+	text := requestText("GET", &url.URL{Scheme: "http", Host: "127.0.0.1:80", Path: "/a b"}, spec.Headers, "")
 	if strings.Contains(text, "Accept") || !strings.HasPrefix(text, "GET /a%20b HTTP/1.1\r\n") || !strings.HasSuffix(text, "\r\n\r\n") {
 		t.Errorf("%q", text)
 	}

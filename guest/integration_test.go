@@ -26,12 +26,12 @@ func TestAContainerFindsItsEnvironmentAndItsPod(t *testing.T) {
 			{Name: "GREETING", Value: "hello"}, {Name: "LONG", Value: "$(GREETING) $(IMAGE)"}, {Name: "PASSWORD", Secret: "db", Key: "password"},
 			{Name: "IP", Field: "status.podIP"}, {Name: "APP", Field: "metadata.labels['app']"},
 		}})},
-		boot: `{"schema": 1, "instance": "INSTANCE", "hostname": "web-7", "fields": {"metadata.labels['app']": "shop"}, "secrets": {"db": {"password": "` + secret + `"}}}`,
+		boot: `{"schema": 1, "instance": "INSTANCE", "hostname": "web-7", "search": ["shop.svc.cluster.local"], "fields": {"metadata.labels['app']": "shop"}, "secrets": {"db": {"password": "` + secret + `"}}}`,
 		scripts: map[string]string{"web": `
 			echo 'args $(LONG) $$(LONG)'
 			echo "env $GREETING $LONG $PASSWORD $IP $APP $IMAGE"
 			echo "host $HOSTNAME` + " `hostname` `cat /etc/hostname`" + `"
-			cat /etc/hosts; echo "pid $$$$"
+			cat /etc/hosts /etc/resolv.conf; echo "pid $$$$"
 			test -w /etc/hosts || echo no; touch /written && echo wrote
 			echo error >&2
 			mknod /dev/mem2 c 1 1 && cat /dev/mem2 || echo "no device"
@@ -41,7 +41,7 @@ func TestAContainerFindsItsEnvironmentAndItsPod(t *testing.T) {
 	for _, line := range []string{
 		"[web] args hello $(IMAGE) $(LONG)",
 		"[web] env hello hello $(IMAGE) s3cr3t $(IMAGE) 127.0.0.1 shop image",
-		"[web] host web-7 web-7 web-7", "[web] 127.0.0.1\tweb-7", "[web] pid 1", "[web] wrote", "[web] error", "[web] no device",
+		"[web] host web-7 web-7 web-7", "[web] 127.0.0.1\tweb-7", "[web] search shop.svc.cluster.local", "[web] pid 1", "[web] wrote", "[web] error", "[web] no device",
 	} {
 		h.waitLine(line)
 	}

@@ -19,6 +19,9 @@ const servicesFolder = "containers/services"
 func (l layout) podFile() string  { return filepath.Join(l.root, "etc/i2kit/pod.json") }
 func (l layout) baseFile() string { return filepath.Join(l.root, "etc/i2kit/base.json") }
 func (l layout) diskFile() string { return filepath.Join(l.root, "etc/i2kit/disk.json") }
+func (l layout) authorities() string {
+	return filepath.Join(l.root, "etc/ssl/certs/ca-certificates.crt")
+}
 func (l layout) service(name string) string {
 	return filepath.Join(l.root, servicesFolder, name)
 }

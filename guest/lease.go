@@ -158,6 +158,20 @@ func (l lease) resolvConf() string {
 	return text.String()
 }
 
+// withSearch replaces the search domains of a resolv.conf, unless there are none to replace them.
+func withSearch(resolvConf string, domains []string) string {
+	if len(domains) == 0 {
+		return resolvConf
+	}
+	text := "search " + strings.Join(domains, " ") + "\n"
+	for line := range strings.Lines(resolvConf) {
+		if word := append(strings.Fields(line), "")[0]; word != "search" && word != "domain" {
+			text += line
+		}
+	}
+	return text
+}
+
 // hostsText is the text of /etc/hosts.
 func hostsText(hostname, address string) string {
 	text := "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"

@@ -16,14 +16,17 @@ const metadataAddress = "169.254.169.254"
 
 // A metadataService is what a cloud answers its VMs at one address without a name.
 type metadataService struct {
-	base     string
-	patience time.Duration // for all of the boot configuration
-	tryTime  time.Duration // for one request
-	complain func(reason string)
+	patience
+	base  string
+	about string        // what it is asked for, which errors begin with
+	ahead time.Duration // by how much its clock was ahead of this VM's when it last answered
 }
 
-func newMetadataService(complain func(reason string)) *metadataService {
-	return &metadataService{base: "http://" + metadataAddress, patience: time.Minute, tryTime: 5 * time.Second, complain: complain}
+func newMetadataService(about string, complain func(reason string)) *metadataService {
+	return &metadataService{
+		base: "http://" + metadataAddress, about: about,
+		patience: patience{whole: time.Minute, once: 5 * time.Second, pause: usualPause, complain: complain},
+	}
 }
 
 // A question is one request. What is there as soon as the service knows the VM is asked for again when it is missing.
@@ -35,58 +38,47 @@ type question struct {
 	missing string // what the answer 404 means
 }
 
-// refusal is an answer that will be the same next time.
-type refusal struct{ error }
+// asking is how a question is put: again and again, or once.
+type asking func(ctx context.Context, q *question) (body []byte, err error)
 
 // ask repeats a question while the service is not up to answering it: right after a boot it may be unreachable, busy,
 // or not know the VM yet.
-func (m *metadataService) ask(ctx context.Context, q *question) ([]byte, error) {
-	const longestPause = 4 * time.Second
-	var last error
-	for pause := 100 * time.Millisecond; ; pause = min(2*pause, longestPause) {
-		body, err := m.try(ctx, q)
-		if err == nil {
-			return body, nil
-		}
-		err = fmt.Errorf("boot configuration: %s %s%s: %w", q.method, m.base, q.path, err)
-		if final := (refusal{}); errors.As(err, &final) {
-			return nil, err
-		}
-		if last == nil && ctx.Err() == nil {
-			m.complain(err.Error())
-		}
-		if last == nil || ctx.Err() == nil { // the try that the end cut short has nothing to tell
-			last = err
-		}
-		if !sleep(ctx, pause) {
-			return nil, fmt.Errorf("%w; no better answer within %v", last, m.patience)
-		}
-	}
+func (m *metadataService) ask(ctx context.Context, q *question) (body []byte, err error) {
+	err = m.insist(ctx, func(ctx context.Context) error {
+		body, err = m.try(ctx, q)
+		return err
+	})
+	return body, err
 }
 
 func (m *metadataService) try(ctx context.Context, q *question) (body []byte, err error) {
-	limited, cancel := context.WithTimeout(ctx, m.tryTime)
-	defer cancel()
 	target, err := url.Parse(m.base + q.path)
 	if err != nil {
 		return nil, refusal{err}
 	}
 	headers := append([]headerSpec{{"User-Agent", "i2kit/" + version}}, q.headers...)
-	err = exchange(limited, requestText(q.method, target, headers), target, func(answer io.Reader) error {
-		body, err = q.read(bufio.NewReader(&io.LimitedReader{R: answer, N: headLimit + 2*bootConfigLimit}))
+	err = m.exchange(ctx, requestText(q.method, target, headers, ""), target, nil, func(answer io.Reader) error {
+		body, err = m.read(q, bufio.NewReader(&io.LimitedReader{R: answer, N: headLimit + 2*bootConfigLimit}))
 		return err
 	})
-	if err != nil && limited.Err() != nil {
-		return nil, fmt.Errorf("no answer within %v", m.tryTime)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %s %s%s: %w", m.about, q.method, m.base, q.path, err)
 	}
-	return body, err
+	return body, nil
 }
 
-func (q *question) read(reader *bufio.Reader) ([]byte, error) {
+func (m *metadataService) read(q *question, reader *bufio.Reader) ([]byte, error) {
 	head, err := readHead(reader)
 	if err != nil {
 		return nil, err
 	}
+	if !head.date.IsZero() {
+		m.ahead = time.Until(head.date)
+	}
+	return q.read(head, reader)
+}
+
+func (q *question) read(head httpHead, reader *bufio.Reader) (_ []byte, err error) {
 	switch {
 	case head.status == 200:
 		return readBody(reader, head, bootConfigLimit)
@@ -95,7 +87,7 @@ func (q *question) read(reader *bufio.Reader) ([]byte, error) {
 	default:
 		err = fmt.Errorf("HTTP status %d", head.status)
 	}
-	if head.status >= 500 || head.status == 429 || head.status == 408 || head.status == 404 && !q.lasting {
+	if head.isBusy() || head.status == 404 && !q.lasting {
 		return nil, err
 	}
 	return nil, refusal{err}

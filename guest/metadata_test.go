@@ -20,6 +20,7 @@ const groupsDocument = `{"schema": 1, "fields": {"metadata.namespace": "shop"}, 
 type fakeCloud struct {
 	t       *testing.T
 	answers map[string]string
+	date    time.Time // of its clock, unless it is the test's
 
 	mu     sync.Mutex
 	token  string
@@ -34,6 +35,9 @@ func (c *fakeCloud) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c.mu.Unlock()
 	if r.Header.Get("X-Forwarded-For") != "" || r.Host == "" {
 		c.t.Errorf("headers %v of host %q", r.Header, r.Host)
+	}
+	if !c.date.IsZero() {
+		w.Header().Set("Date", c.date.UTC().Format(http.TimeFormat))
 	}
 	if fault != nil {
 		fault(w)
@@ -157,6 +161,10 @@ func onlyWithFlavor(c *fakeCloud, next http.Handler) http.Handler {
 	})
 }
 
+func patienceOf(t *testing.T) patience {
+	return patience{whole: patient, once: patient, pause: 20 * time.Millisecond, complain: func(reason string) { t.Log(reason) }}
+}
+
 // start gives a service that is impatient enough for a test.
 func (r reading) start(t *testing.T, change func(c *fakeCloud)) (*metadataService, *fakeCloud) {
 	t.Helper()
@@ -168,7 +176,7 @@ func (r reading) start(t *testing.T, change func(c *fakeCloud)) (*metadataServic
 	change(c)
 	server := httptest.NewServer(r.guard(c, c))
 	t.Cleanup(server.Close)
-	return &metadataService{base: server.URL, patience: patient, tryTime: patient, complain: func(reason string) { t.Log(reason) }}, c
+	return &metadataService{base: server.URL, about: "boot configuration", patience: patienceOf(t)}, c
 }
 
 func forEveryCloud(t *testing.T, test func(t *testing.T, r reading)) {
@@ -280,7 +288,8 @@ func TestAnAnswerThatDoesNotComeIsNotWaitedForLong(t *testing.T) {
 	}
 	defer listener.Close()
 	service := &metadataService{ // the patience must end before the test's does
-		base: "http://" + listener.Addr().String(), patience: 300 * time.Millisecond, tryTime: 50 * time.Millisecond, complain: func(string) {},
+		base:     "http://" + listener.Addr().String(),
+		patience: patience{whole: 300 * time.Millisecond, once: 50 * time.Millisecond, pause: usualPause, complain: func(string) {}},
 	}
 	_, err = service.readOpenStack(context.Background())
 	want := "meta_data.json: no answer within 50ms; no better answer within 300ms (and there is no config drive)"
@@ -337,7 +346,7 @@ func TestDamagedAnswersAreNoBootConfiguration(t *testing.T) {
 		"HTTP/1.1 200 OK\r\n\r\nabc":                      "abc",
 		"SSH-2.0-x\r\n":                                   "not HTTP",
 	} {
-		body, err := (&question{}).read(bufio.NewReader(strings.NewReader(answer)))
+		body, err := new(metadataService).read(&question{}, bufio.NewReader(strings.NewReader(answer)))
 		if got := fmt.Sprint(string(body), err); err == nil && string(body) != want || err != nil && !strings.Contains(got, want) {
 			t.Errorf("%q gives %q, want %q", answer, got, want)
 		}

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -14,20 +13,12 @@ const unknownVM = "the metadata service does not know this VM"
 // readAWS asks EC2's instance metadata service, version 2 only: every question carries a token that was asked for first
 // (AWS: "Use the Instance Metadata Service to access instance metadata").
 func (m *metadataService) readAWS(ctx context.Context) (*bootConfig, error) {
-	ctx, cancel := context.WithTimeout(ctx, m.patience)
+	ctx, cancel := context.WithTimeout(ctx, m.whole)
 	defer cancel()
-	const lifetime = 5 * time.Minute // longer than all the questions take
-	token, err := m.ask(ctx, &question{method: "PUT", path: "/latest/api/token", headers: []headerSpec{
-		{"X-aws-ec2-metadata-token-ttl-seconds", fmt.Sprint(int(lifetime.Seconds()))}, {"Content-Length", "0"},
-	}})
+	headers, err := m.sessionAWS(ctx, m.ask)
 	if err != nil {
 		return nil, err
 	}
-	secret := strings.TrimSpace(string(token))
-	if !isHeaderValue(secret) {
-		return nil, errors.New("boot configuration: the metadata service's token cannot stand in a header")
-	}
-	headers := []headerSpec{{"X-aws-ec2-metadata-token", secret}}
 	instance, err := m.ask(ctx, &question{method: "GET", path: "/latest/meta-data/instance-id", headers: headers, missing: unknownVM})
 	if err != nil {
 		return nil, err
@@ -41,6 +32,22 @@ func (m *metadataService) readAWS(ctx context.Context) (*bootConfig, error) {
 	return parseBootConfig(data, strings.TrimSpace(string(instance)))
 }
 
+// sessionAWS asks for a token; the headers carry it.
+func (m *metadataService) sessionAWS(ctx context.Context, ask asking) ([]headerSpec, error) {
+	const lifetime = 5 * time.Minute // longer than all the questions take
+	token, err := ask(ctx, &question{method: "PUT", path: "/latest/api/token", headers: []headerSpec{
+		{"X-aws-ec2-metadata-token-ttl-seconds", fmt.Sprint(int(lifetime.Seconds()))}, {"Content-Length", "0"},
+	}})
+	if err != nil {
+		return nil, err
+	}
+	secret := strings.TrimSpace(string(token))
+	if !isHeaderValue(secret) {
+		return nil, refusal{fmt.Errorf("%s: the metadata service's token cannot stand in a header", m.about)}
+	}
+	return []headerSpec{{"X-aws-ec2-metadata-token", secret}}, nil
+}
+
 // isHeaderValue refuses what would end the header, or the request.
 func isHeaderValue(text string) bool {
 	return text != "" && !strings.ContainsFunc(text, func(char rune) bool { return char <= ' ' || char > '~' })
@@ -48,7 +55,7 @@ func isHeaderValue(text string) bool {
 
 // readGCP asks Compute Engine's metadata server (Google: "View and query VM metadata").
 func (m *metadataService) readGCP(ctx context.Context) (*bootConfig, error) {
-	ctx, cancel := context.WithTimeout(ctx, m.patience)
+	ctx, cancel := context.WithTimeout(ctx, m.whole)
 	defer cancel()
 	const root, attribute = "/computeMetadata/v1/instance/", "i2kit-boot"
 	headers := []headerSpec{{"Metadata-Flavor", "Google"}}
@@ -74,7 +81,7 @@ const (
 
 // readOpenStack asks Nova's metadata service (OpenStack: "Metadata").
 func (m *metadataService) readOpenStack(ctx context.Context) (*bootConfig, error) {
-	ctx, cancel := context.WithTimeout(ctx, m.patience)
+	ctx, cancel := context.WithTimeout(ctx, m.whole)
 	defer cancel()
 	metadata, err := m.ask(ctx, &question{method: "GET", path: "/" + openStackMetadata, missing: unknownVM})
 	if err != nil {

@@ -216,12 +216,13 @@ type podEtc struct {
 
 	mu                            sync.Mutex
 	hostname, address, resolvConf string
+	search                        []string // in place of the network's, if there are any
 }
 
-func (e *podEtc) setHostname(hostname string) error {
+func (e *podEtc) setHost(hostname string, search []string) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.hostname = hostname
+	e.hostname, e.search = hostname, search
 	return e.write()
 }
 
@@ -239,7 +240,7 @@ func (e *podEtc) write() error {
 		return err
 	}
 	for name, text := range map[string]string{
-		"hosts": hostsText(e.hostname, e.address), "hostname": e.hostname + "\n", "resolv.conf": e.resolvConf,
+		"hosts": hostsText(e.hostname, e.address), "hostname": e.hostname + "\n", "resolv.conf": withSearch(e.resolvConf, e.search),
 	} {
 		if err := os.WriteFile(e.layout.etc(name), []byte(text), 0o644); err != nil {
 			return err

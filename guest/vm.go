@@ -85,6 +85,7 @@ func (g *guest) bootVM() (bootSource, error) {
 		return bootSource{}, err
 	}
 	g.network = g.dhcp
+	g.watch = g.keepWatchdog
 	g.hideMetadata = hideMetadata
 	return g.bootSource(base.BootConfig)
 }

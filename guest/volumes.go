@@ -60,7 +60,7 @@ func prepareSecret(folder string, spec *secretSpec, boot *bootConfig) error {
 		value, ok := boot.secret(item.Secret, item.Key)
 		if !ok {
 			if !item.Optional {
-				wrong = append(wrong, fmt.Errorf("the boot configuration has no secret %s with key %s", item.Secret, item.Key))
+				wrong = append(wrong, boot.noSecret(item.Secret, item.Key))
 			}
 			continue
 		}

@@ -19,7 +19,7 @@ from attrs import asdict, evolve, frozen
 
 from i2kit.environment import BaseSettings
 from i2kit.errors import I2kitError, InvalidInput, MissingRequirement, Problem, Where
-from i2kit.images import apt, base_images, kernels, loaders, oci
+from i2kit.images import apt, authorities, base_images, kernels, loaders, oci
 from i2kit.images.folders import locked, written_aside
 from i2kit.images.inspection import locked_image
 from i2kit.images.locked import LockedBase, LockedImage, Package
@@ -161,11 +161,11 @@ def _newest(name: str, mirror: apt.Apt, architecture: str) -> BaseLock:
 
 
 def _completed(lock: BaseLock, mirror: apt.Apt, architecture: str) -> BaseLock:
-    """Add the kernels and boot loaders that a lock lacks."""
+    """Add the kernels, boot loaders and root certificates that a lock lacks."""
     kinds = sorted({platform.kernel_for(architecture) for platform in PLATFORMS.values()})
     known = {package.name for package in lock.packages}
     names = [_kernel_package(mirror, kind, architecture) for kind in kinds if not _kernels(lock, kind)]
-    names += [name for name in loaders.PACKAGES[architecture] if name not in known]
+    names += [name for name in (*loaders.PACKAGES[architecture], authorities.PACKAGE) if name not in known]
     packages = (*lock.packages, *mirror.alone(names))
     return BaseLock(lock.name, tuple(sorted(packages, key=lambda package: package.name)))
 
@@ -177,10 +177,13 @@ def _kernels(lock: BaseLock, kind: str) -> list[Package]:
 
 def _lacking(lock: BaseLock, wanted: Wanted) -> list[str]:
     """Say what a lock lacks of what is wanted."""
-    kind = platform_called(wanted.platform).kernel_for(wanted.architecture)
+    platform = platform_called(wanted.platform)
+    kind = platform.kernel_for(wanted.architecture)
     known = {package.name for package in lock.packages}
     missing = [name for name in loaders.PACKAGES[wanted.architecture] if name not in known]
     lacking = [] if _kernels(lock, kind) else [f"the {kind} kernel, which VMs on {wanted.platform} need"]
+    if platform.roots and authorities.PACKAGE not in known:
+        lacking.append(f"the root certificates ({authorities.PACKAGE}), which VMs on {wanted.platform} need")
     return lacking + ([f"the boot loaders ({', '.join(missing)})"] if wanted.loader and missing else [])
 
 
@@ -199,6 +202,7 @@ class _Chosen:
     kernel: Package
     programs: tuple[Package, ...]
     loaders: tuple[Package, ...]
+    roots: tuple[Package, ...]
     wants_loader: bool
 
     @classmethod
@@ -214,20 +218,21 @@ class _Chosen:
             )
         kind = platform.kernel_for(wanted.architecture)
         fitting = _kernels(lock, kind)
-        names = loaders.PACKAGES[wanted.architecture]
+        others = (*loaders.PACKAGES[wanted.architecture], authorities.PACKAGE)
         if len(fitting) != 1:
             raise I2kitError.of("base-lock-invalid", f"a base has one {kind} kernel package, this one {len(fitting)}")
         return cls(
             kernel=fitting[0],
-            programs=tuple(one for one in lock.packages if not one.name.startswith(_KERNEL) and one.name not in names),
-            loaders=tuple(one for one in lock.packages if one.name in names),
+            programs=tuple(one for one in lock.packages if not one.name.startswith(_KERNEL) and one.name not in others),
+            loaders=tuple(one for one in lock.packages if one.name in loaders.PACKAGES[wanted.architecture]),
+            roots=tuple(one for one in lock.packages if one.name == authorities.PACKAGE),
             wants_loader=wanted.loader,
         )
 
     @property
     def all(self) -> tuple[Package, ...]:
         """All of them, in the order of their names."""
-        return tuple(sorted((self.kernel, *self.programs, *self.loaders), key=lambda package: package.name))
+        return tuple(sorted((self.kernel, *self.programs, *self.loaders, *self.roots), key=lambda package: package.name))
 
 
 def guest_binary(architecture: str = "x86_64") -> bytes:
@@ -307,16 +312,21 @@ class _Images:
         programs = sorted(package.sha256 for package in self.chosen.programs)
         parts: dict[str, tuple[str, ...]] = {
             "kernel": kernel,
-            "pod": (*kernel, self.platform.boot_config, *programs, hashlib.sha256(self.guest).hexdigest()),
+            "pod": (*kernel, self.platform.boot_config, *programs, hashlib.sha256(self.guest).hexdigest(), *self._roots()),
             "disk": (*kernel, "disk", *self.platform.disk_modules),
         }
         if self.chosen.wants_loader:
             parts["loader"] = (self.architecture, str(loaders.RECIPE), *(package.sha256 for package in self.chosen.loaders))
         return {role: f"docker.io/i2kit/{role}:{_recipe_id(inputs)}" for role, inputs in parts.items()}
 
+    def _roots(self) -> tuple[str, ...]:
+        """Return what the root certificates are made of, if there are any."""
+        return (*(package.sha256 for package in self.chosen.roots), *self.platform.roots) if self.platform.roots else ()
+
     def _layers(self, roles: Sequence[str]) -> Iterator[tuple[str, bytes]]:
         used = [self.chosen.kernel] if roles != ["loader"] else []
         used += self.chosen.programs if "pod" in roles else ()
+        used += self.chosen.roots if "pod" in roles and self.platform.roots else ()
         used += self.chosen.loaders if "loader" in roles else ()
         debs = self.packages.files(used)
         if "loader" in roles:
@@ -331,7 +341,8 @@ class _Images:
                 yield "disk", base_images.disk_layer(kernel, modules)
         if "pod" in roles:
             programs = [debs[package.name] for package in self.chosen.programs]
-            yield "pod", base_images.pod_layer(programs, self.guest, modules, self.platform.boot_config, self.architecture)
+            roots = authorities.roots(debs[authorities.PACKAGE], self.platform.roots) if self.platform.roots else b""
+            yield "pod", base_images.pod_layer(programs, self.guest, modules, self.platform.boot_config, self.architecture, roots)
 
     def _add(self, name: str, layer: bytes) -> StoredImage:
         store = self.packages.store

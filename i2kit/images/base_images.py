@@ -13,7 +13,7 @@ from pathlib import Path
 from attrs import frozen
 
 from i2kit.errors import BuildError
-from i2kit.images import elf
+from i2kit.images import authorities, elf
 from i2kit.images.kernels import Kernel
 from i2kit.images.platforms import Platform
 from i2kit.images.tars import TarFiles, package_files
@@ -84,8 +84,9 @@ def disk_layer(kernel: Kernel, modules: Modules) -> bytes:
     return layer.bytes()
 
 
-def pod_layer(debs: Sequence[Path], guest: bytes, modules: Modules, boot_config: str, architecture: str) -> bytes:
-    """Make the layer of the pod image from packages, the guest, the modules it loads and where it finds its boot configuration."""
+def pod_layer(debs: Sequence[Path], guest: bytes, modules: Modules, boot_config: str, architecture: str, roots: bytes = b"") -> bytes:
+    """Make the layer of the pod image from packages, the guest, the modules it loads, where it finds its boot configuration, and perhaps
+    root certificates in PEM."""
     machine = MACHINES[architecture]
     programs: dict[str, bytes] = {}
     libraries: dict[str, bytes] = {}
@@ -97,6 +98,8 @@ def pod_layer(debs: Sequence[Path], guest: bytes, modules: Modules, boot_config:
     layer.file("init", guest, 0o755)
     layer.link("usr/share/i2kit/udhcpc", "/init")
     layer.file("etc/i2kit/base.json", _described(modules=list(modules.always), bootConfig=boot_config))
+    if roots:
+        layer.file(authorities.PATH, roots)
     for path in _PROGRAMS:
         if path not in programs:
             raise BuildError.of("base-damaged", f"no package of the base has {path}")

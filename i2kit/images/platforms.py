@@ -27,7 +27,8 @@ class Platform:
     `boot_config` is what the guest is told of where its boot configuration lies (``docs/reference/guest.md``). `modules` are the kernel
     modules that every VM there needs, `disk_modules` those that only VMs with a root disk need besides; what they depend on, and that
     some are built in, is found out when the base is made. `own` are modules for one architecture only. `kernels` is the kind of Debian's
-    kernel per architecture (``cloud`` unless stated).
+    kernel per architecture (``cloud`` unless stated). `roots` are the root certificates that the guest needs, none where it verifies
+    nobody: names of files in Debian's package (`i2kit.images.authorities`), ``*`` standing for anything.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Platform:
     disk_modules: tuple[str, ...]
     own: Mapping[str, tuple[str, ...]] = field(factory=dict)
     kernels: Mapping[str, str] = field(factory=dict)
+    roots: tuple[str, ...] = ()
 
     def modules_for(self, architecture: str) -> tuple[str, ...]:
         """Return the modules that every VM of an architecture needs."""
@@ -58,8 +60,11 @@ PLATFORMS: Mapping[str, Platform] = {
         Platform(
             name="aws",
             boot_config="aws",
-            modules=("ena",),
+            # Nobody looks at /livez from outside, so the kernel has to find out that the guest hangs.
+            modules=("ena", "softdog"),
             disk_modules=("nvme", *_ROOT_DISK),
+            # Amazon Trust Services' own, by which AWS's services are certified; the guest reads secrets from one of them.
+            roots=("Amazon_Root_CA_*", "Starfield_Services_Root_Certificate_Authority_-_G2"),
         ),
         Platform(
             name="gcp",

@@ -11,19 +11,12 @@ from pathlib import Path
 import metadata
 import pytest
 from attrs import evolve
+from cloudimages import build, reading_from
 from conftest import Machine
 from metadata import ADDRESS, VM, Boot, Network
 
-import i2kit
-from i2kit.environment import Environment
-from i2kit.images import cpio
 from i2kit.images import document as documents
-from i2kit.images.base import Wanted, lock_base
-from i2kit.images.builder import BuildRequest
-from i2kit.images.inspection import read_file
-from i2kit.images.store import default_store
 from i2kit.resources import Image
-from i2kit.stages import ready_builder
 
 pytestmark = pytest.mark.e2e
 
@@ -97,66 +90,16 @@ def network(here: Path) -> Iterator[Network]:
         yield network
 
 
-Change = Callable[[Image], dict[str, str]]
-"""Which files are laid over an image's own."""
-
-
 @pytest.fixture(scope="module")
 def boot(here: Path) -> Callable[..., Boot]:
     """Build the image for a platform."""
-
-    def build(platform: str, change: Change | None = None) -> Boot:
-        source = here / "web.yaml"
-        source.write_text(manifest())
-        environment = Environment()
-        workloads = i2kit.load([source])
-        base = lock_base(environment.base, default_store(), Wanted(platform=platform))
-        locked = evolve(i2kit.resolve(workloads, environment), base=base)
-        plan = i2kit.plan(workloads, locked, environment, application="metadata")
-        (image,) = (one for one in plan.resources if isinstance(one, Image))
-        files = ready_builder("assembler").build(BuildRequest(image=image)).files
-        boot = Boot(kernel=files["kernel"], initrd=files["initrd"], cmdline=files["cmdline"].read_text().strip())
-        if change is None:
-            return boot
-        initrd = here / f"{platform}.initrd"
-        initrd.write_bytes(aligned(boot.initrd.read_bytes()) + archive(change(image)))
-        return evolve(boot, initrd=initrd)
-
-    return build
-
-
-def reading_from(place: str) -> Change:
-    """Make the base say that the boot configuration lies elsewhere."""
-
-    def change(image: Image) -> dict[str, str]:
-        store = default_store()
-        (pod,) = (digest for reference, digest in image.sources.items() if "i2kit/pod" in reference)
-        base = json.loads(read_file(store, store.manifest(pod), "etc/i2kit/base.json") or b"")
-        return {"etc/i2kit/base.json": json.dumps({**base, "bootConfig": place})}
-
-    return change
+    return lambda platform, change=None: build(here, manifest(), platform, change)
 
 
 def open_to_containers(image: Image) -> dict[str, str]:
     """Let the containers ask the metadata service."""
     (pod,) = (file.contents for file in documents.parse(image.yaml).files if file.path == "etc/i2kit/pod.json")
     return {"etc/i2kit/pod.json": json.dumps({**json.loads(pod or b""), "metadataAccess": True})}
-
-
-def aligned(initrd: bytes) -> bytes:
-    """The kernel looks for the next archive at multiples of four."""
-    return initrd + bytes(-len(initrd) % 4)
-
-
-def archive(files: dict[str, str]) -> bytes:
-    """Make an archive that the kernel unpacks over what came before."""
-    data = bytearray()
-    writer = cpio.Writer(data.extend)
-    for path, text in files.items():
-        content = text.encode()
-        writer.add(cpio.Header(path=path, type="file", mode=0o600, size=len(content)), content)
-    writer.close()
-    return bytes(data)
 
 
 def is_named(vm: VM, name: str) -> None:
@@ -166,13 +109,11 @@ def is_named(vm: VM, name: str) -> None:
     vm.line("[web] the name server answers")
 
 
-# QEMU has no Elastic Network Adapter, so Amazon's service is asked from a VM that has other drivers.
-ON_AWS = ("gcp", reading_from("aws"))
 AWS = {"/latest/meta-data/instance-id": "i-0123456789abcdef0", "/latest/user-data": json.dumps(GROUPS)}
 
 
 def test_amazons_service_is_asked_with_a_token_and_then_hidden(network: Network, boot: Callable[..., Boot], here: Path) -> None:
-    with network.service("aws", AWS, shut=True) as service, network.vm(boot(*ON_AWS), here / "aws.console") as vm:
+    with network.service("aws", AWS, shut=True) as service, network.vm(boot("aws"), here / "aws.console") as vm:
         assert "HTTP status 503" in str(vm.event("boot")["reason"])
         # Who may ask is not known yet, and the VM is alive.
         assert vm.health("/livez", ADDRESS) == (200, "the guest works")
@@ -190,7 +131,7 @@ def test_amazons_service_is_asked_with_a_token_and_then_hidden(network: Network,
 
 def test_an_instance_without_user_data_says_so_and_ends(network: Network, boot: Callable[..., Boot], here: Path) -> None:
     pages = {"/latest/meta-data/instance-id": "i-0"}
-    with network.service("aws", pages), network.vm(boot(*ON_AWS), here / "none.console") as vm:
+    with network.service("aws", pages), network.vm(boot("aws"), here / "none.console") as vm:
         assert vm.event("fatal")["reason"] == (
             f"boot configuration: GET http://{ADDRESS}/latest/user-data: HTTP status 404: the instance has no user data"
         )

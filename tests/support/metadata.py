@@ -12,7 +12,7 @@ import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -63,8 +63,10 @@ class Answers:
 
 @frozen(kw_only=True)
 class Boot:
-    """What a VM is started with; `drives` are QEMU's options for its disks, `machine` is the kind of PC (on a ``pc`` CDs are IDE, on a
-    ``q35`` SATA)."""
+    """What a VM is started with.
+
+    `drives` are QEMU's options for its disks and the like, `machine` is the kind of PC (on a ``pc`` CDs are IDE, on a ``q35`` SATA).
+    """
 
     kernel: Path
     initrd: Path
@@ -207,8 +209,9 @@ class Network:
 
 
 @contextmanager
-def network(folder: Path) -> Iterator[Network]:
-    """Make a network and take it down; the metadata service's address is on the bridge, and so is a name server's."""
+def network(folder: Path, names: Mapping[str, str] | None = None) -> Iterator[Network]:
+    """Make a network and take it down; the metadata service's address is on the bridge, and so is that of a name server, which knows
+    `names` with their addresses too."""
     namespace = Namespace(folder / "netns")
     namespace.create()
     try:
@@ -219,7 +222,7 @@ def network(folder: Path) -> Iterator[Network]:
                 *(f"--interface={BRIDGE}", "--bind-interfaces", "--except-interface=lo", "--log-facility=-"),
                 *("--dhcp-range=10.88.0.16,10.88.0.99,1h", "--dhcp-authoritative", f"--dhcp-leasefile={folder / 'leases'}"),
                 *(f"--dhcp-option=option:router,{BRIDGE_ADDRESS}", f"--dhcp-option=option:dns-server,{ADDRESS}"),
-                *("--no-resolv", "--no-hosts", f"--address=/{NAME}/{ADDRESS}"),
+                *("--no-resolv", "--no-hosts", *(f"--address=/{name}/{there}" for name, there in {NAME: ADDRESS, **(names or {})}.items())),
             ),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

@@ -18,7 +18,7 @@ from elftools.elf.elffile import ELFFile
 
 from i2kit.environment import BaseSettings
 from i2kit.errors import BuildError, I2kitError, InvalidInput, MissingRequirement
-from i2kit.images import apt, base, base_images, elf, loaders, tars
+from i2kit.images import apt, authorities, base, base_images, elf, loaders, tars
 from i2kit.images.base import BaseLock, Wanted, lock_base, read_lock
 from i2kit.images.inspection import read_file
 from i2kit.images.locked import LockedImage, Package
@@ -200,12 +200,14 @@ def kernel_package(release: str) -> dict[str, bytes]:
     }
 
 
+ROOTS = ("Amazon_Root_CA_2", "Amazon_Root_CA_1", "Starfield_Class_2_CA", "Starfield_Services_Root_Certificate_Authority_-_G2", "Other")
 PACKAGES: dict[str, dict[str, bytes]] = {
     KERNEL: kernel_package(RELEASE),
     GENERIC: kernel_package(GENERIC_RELEASE),
     "busybox": {"bin/busybox": b"busybox"},
     "crun": {"usr/bin/crun": b"crun"},
     "libc6": {"lib/x86_64-linux-gnu/libc.so.6": b"libc", "lib/x86_64-linux-gnu/libm.so.6": b"libm", LOADER: b"loader"},
+    "ca-certificates": {f"usr/share/ca-certificates/mozilla/{name}.crt": f"root {name}\n".encode() for name in ROOTS},
     **{
         package: {path: path.encode() for owner, path in loaders._FILES["x86_64"].values() if owner == package}
         for package in loaders.PACKAGES["x86_64"]
@@ -263,7 +265,7 @@ def mirror(tmp_path: Path, debs: dict[str, Path], monkeypatch: pytest.MonkeyPatc
 def test_the_base_is_two_images_of_what_is_needed(store: ImageStore, mirror: Mirror) -> None:
     locked = lock_base(BaseSettings(), store)
     others = [package.name for package in locked.packages if package.name not in loaders.PACKAGES["x86_64"]]
-    assert others == ["busybox", "crun", "libc6", KERNEL]
+    assert others == ["busybox", "ca-certificates", "crun", "libc6", KERNEL]
     assert locked.loader is None
     pod = store.manifest(locked.pod.digest)
     files = {entry.path: entry.inode for entry in store.entries(pod) if entry.inode.type != "directory"}
@@ -317,9 +319,27 @@ def test_a_platforms_drivers_are_in_its_images_and_only_there(store: ImageStore,
     settings = json.loads(read_file(store, store.manifest(locked.pod.digest), "etc/i2kit/base.json") or b"")
     assert settings["bootConfig"] == {"local": "fw_cfg"}.get(platform, platform)
     present = set(settings["modules"])
-    drivers = {"local": {"qemu_fw_cfg"}, "aws": {"ena"}, "gcp": {"gve"}, "openstack": {"ahci", "ata_piix", "sr_mod"}}
+    drivers = {"local": {"qemu_fw_cfg"}, "aws": {"ena", "softdog"}, "gcp": {"gve"}, "openstack": {"ahci", "ata_piix", "sr_mod"}}
     assert drivers[platform] <= present
     assert not present & {name for other, names in drivers.items() if other != platform for name in names}
+
+
+@needs_dpkg
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_amazons_roots_are_in_its_platforms_images_and_only_there(store: ImageStore, mirror: Mirror, platform: str) -> None:
+    if platform != "aws":
+        mirror.gone.add("ca-certificates")  # nobody asks for it
+    pod = store.manifest(lock_base(BaseSettings(), store, Wanted(platform=platform)).pod.digest)
+    amazons = b"root Amazon_Root_CA_1\nroot Amazon_Root_CA_2\nroot Starfield_Services_Root_Certificate_Authority_-_G2\n"
+    assert read_file(store, pod, "etc/ssl/certs/ca-certificates.crt") == (amazons if platform == "aws" else None)
+
+
+@needs_dpkg
+def test_a_package_without_one_of_the_roots_is_refused(tmp_path: Path) -> None:
+    deb = package(tmp_path, "ca-certificates", {"usr/share/ca-certificates/mozilla/Other.crt": b"root"})
+    with pytest.raises(BuildError, match=r"has no usr/share/ca-certificates/mozilla/Amazon_Root_CA_\*\.crt") as caught:
+        authorities.roots(deb, PLATFORMS["aws"].roots)
+    assert codes(caught.value) == ["base-damaged"]
 
 
 @needs_dpkg
@@ -362,6 +382,19 @@ def test_an_older_lock_is_enough_until_it_is_not(store: ImageStore, mirror: Mirr
     assert codes(caught.value) == ["base-lock-incomplete"]
     assert "the generic kernel" in str(caught.value)
     assert "the boot loaders (isolinux, " in str(caught.value)
+    assert "root certificates" not in str(caught.value)
+
+
+@needs_dpkg
+def test_a_lock_without_root_certificates_is_enough_but_for_amazon(store: ImageStore, mirror: Mirror, tmp_path: Path) -> None:
+    path = tmp_path / "base.lock"
+    whole = lock_base(BaseSettings(), store)
+    path.write_text(BaseLock("debian", tuple(one for one in whole.packages if one.name != "ca-certificates")).dump())
+    settings = BaseSettings(lock=str(path))
+    assert lock_base(settings, store).pod == whole.pod
+    with pytest.raises(I2kitError, match=r"it lacks the root certificates \(ca-certificates\), which VMs on aws need") as caught:
+        lock_base(settings, store, Wanted(platform="aws"))
+    assert codes(caught.value) == ["base-lock-incomplete"]
 
 
 @needs_dpkg

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from modules import DEVICES, DISK_DEVICES, NVME_DEVICES, PC_DEVICES, Tree
 import i2kit
 from i2kit import stages
 from i2kit.environment import BaseSettings, Environment
-from i2kit.images import base
+from i2kit.images import authorities, base
 from i2kit.images.base import Wanted, current_lock
 from i2kit.images.formats import FORMATS
 from i2kit.images.kernels import Kernel, kernel
@@ -87,7 +88,8 @@ def test_a_module_that_is_left_out_is_missed(kernels: dict[str, Kernel]) -> None
 
 def test_drivers_are_in_their_platforms_images_and_only_there(kernels: dict[str, Kernel]) -> None:
     found = {platform: trees(kernels, platform)[3] for platform in PLATFORMS}
-    for platform, name in (("aws", "ena"), ("gcp", "gve"), ("local", "qemu_fw_cfg"), ("openstack", "ahci"), ("openstack", "sr_mod")):
+    drivers = {"ena": "aws", "softdog": "aws", "gve": "gcp", "qemu_fw_cfg": "local", "ahci": "openstack", "sr_mod": "openstack"}
+    for name, platform in drivers.items():
         assert [other for other, tree in found.items() if name in tree.files] == [platform]
     assert not any(name.startswith("virtio") for name in found["aws"].files), "Nitro has no virtio"
 
@@ -98,6 +100,21 @@ def test_what_only_root_disks_need_is_not_in_small_vms(kernels: dict[str, Kernel
         assert {"dm_verity", "squashfs"} <= set(modules.disk)
         assert not {"dm_mod", "dm_verity", "squashfs"} & set(always.files)
     assert "virtio_blk" not in trees(kernels, "local")[2].files
+
+
+def test_debians_package_has_the_roots_of_amazon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if base.missing():
+        pytest.skip(f"Debian's packages cannot be read here: {base.missing()[0].message}")
+    store = ImageStore(tmp_path / "store")
+    found = base._Packages(store, BaseSettings(), lambda _message: None, "x86_64")
+    lock = current_lock(BaseSettings(), store, Wanted(platform="aws"))
+    (package,) = (one for one in lock.packages if one.name == authorities.PACKAGE)
+    roots = authorities.roots(found.files([package])[package.name], PLATFORMS["aws"].roots)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(cadata=roots.decode())
+    names = {value for root in context.get_ca_certs() for ((name, value),) in root["subject"] if name == "commonName"}
+    assert names == {*(f"Amazon Root CA {number}" for number in range(1, 5)), "Starfield Services Root Certificate Authority - G2"}
+    assert len(roots) < 8 << 10, "bytes of every VM's memory"
 
 
 # Which platform an image is for.
