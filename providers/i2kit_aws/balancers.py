@@ -35,6 +35,14 @@ class Address:
     zone: str
 
 
+@frozen(kw_only=True)
+class Front:
+    """A load balancer of the environment: what AWS tells of it, and its tags."""
+
+    told: Mapping[str, Any]
+    tags: Mapping[str, str]
+
+
 def address(site: Site, balancer: str) -> Address:
     """Return the address of the balancer called `balancer`. Raises `ProviderError` (code ``no-balancer``) when there is none."""
     found = _described(site, balancer)
@@ -63,6 +71,7 @@ def ensure(site: Site, balancer: Balancer, context: Context) -> None:
     arns = _behind(site, balancer, wanted, there, place, scaling)
     filled = {arn for (group, _), arn in arns.items() if group in scaling and scaling[group].size}
     switches.ensure(site, balancer, str(front["LoadBalancerArn"]), wanted, arns, filled, context)
+    targets.outdate(site)
     targets.retire(site, [one for one in there.values() if one.arn not in arns.values()], context, drained=True)
     _await_active(site, balancer, front, context)
 
@@ -80,32 +89,39 @@ def _described(site: Site, balancer: str) -> Mapping[str, Any] | None:
     return next(iter((found or {}).get("LoadBalancers") or ()), None)
 
 
-def _own(site: Site, balancer: str) -> Mapping[str, Any] | None:
-    """Return the load balancer of a balancer, if there is one. Raises `ProviderError` (code ``aws-name-taken``) when it is another's."""
+def _there(site: Site, balancer: str) -> Front | None:
+    """Return the load balancer that has a balancer's name, whosever it is."""
     found = _described(site, balancer)
     if found is None:
         return None
-    held = targets.tags_of(site, [str(found["LoadBalancerArn"])])
-    if any(one.get(tags.ENVIRONMENT) == site.label for one in held.values()):
+    arn = str(found["LoadBalancerArn"])
+    return Front(told=found, tags=targets.tags_of(site, [arn]).get(arn, {}))
+
+
+def _own(site: Site, balancer: Balancer) -> Front | None:
+    """Return the load balancer of a balancer, if there is one. Raises `ProviderError` (code ``aws-name-taken``) when it is another's."""
+    found = _there(site, balancer.name)
+    if found is None or found.tags.get(tags.ENVIRONMENT) == site.label:
         return found
     raise ProviderError.of(
         "aws-name-taken",
-        f"there is a load balancer {listeners.front_name(balancer)} in {site.settings.region} that is not this environment's",
-        hint="rename the Service, or remove that load balancer",
+        f"there is a load balancer {found.told['LoadBalancerName']} in {site.settings.region} that is not this environment's",
+        hint=f"rename Service {balancer.service}, or remove that load balancer",
     )
 
 
 def _front(site: Site, balancer: Balancer, place: Located, guard: str, context: Context) -> Mapping[str, Any]:
     """Have the load balancer itself, and return what AWS tells of it."""
-    found = _own(site, balancer.name)
-    if found is not None and not _fits(found, balancer, place):
+    own = _own(site, balancer)
+    if own is not None and not _fits(own.told, balancer, place):
         context.progress("the load balancer is made anew: AWS does not change what is to change about it")
-        _remove(site, found)
-        found = None
-    if found is None:
+        _remove(site, own.told)
+        own = None
+    if own is None:
         found = _made(site, balancer, place, guard, context)
     else:
-        _mend(site, balancer, found, place, guard)
+        found = own.told
+        _mend(site, balancer, own, place, guard)
     arn = found["LoadBalancerArn"]
     told = site.gateway.call("elbv2", "DescribeLoadBalancerAttributes", LoadBalancerArn=arn)
     if changed := targets.changed_attributes(ATTRIBUTES, told["Attributes"]):
@@ -141,7 +157,6 @@ def _subnets(balancer: Balancer, place: Located) -> Mapping[str, str]:
 
 
 def _made(site: Site, balancer: Balancer, place: Located, guard: str, context: Context) -> Mapping[str, Any]:
-    label = site.tags(balancer.mark, balancer.name, balancer=balancer.name)
     subnets = sorted(_subnets(balancer, place).values())
 
     def made() -> Mapping[str, Any] | None:
@@ -157,7 +172,7 @@ def _made(site: Site, balancer: Balancer, place: Located, guard: str, context: C
                 IpAddressType="ipv4",
                 Subnets=subnets,
                 SecurityGroups=[guard, place.balancers],
-                Tags=tags.listed(label),
+                Tags=tags.listed(_label(site, balancer)),
             )
         )
 
@@ -165,18 +180,20 @@ def _made(site: Site, balancer: Balancer, place: Located, guard: str, context: C
     return dict(answer["LoadBalancers"][0])
 
 
-def _mend(site: Site, balancer: Balancer, found: Mapping[str, Any], place: Located, guard: str) -> None:
+def _label(site: Site, balancer: Balancer) -> dict[str, str]:
+    return site.tags(balancer.mark, balancer.name, balancer=balancer.name)
+
+
+def _mend(site: Site, balancer: Balancer, front: Front, place: Located, guard: str) -> None:
     """Bring a load balancer's security groups, zones and tags to what they should be."""
-    arn = found["LoadBalancerArn"]
+    found, arn = front.told, str(front.told["LoadBalancerArn"])
     if set(found["SecurityGroups"]) != {guard, place.balancers}:
         site.gateway.call("elbv2", "SetSecurityGroups", LoadBalancerArn=arn, SecurityGroups=[guard, place.balancers])
     there = {str(one["ZoneName"]): str(one["SubnetId"]) for one in found.get("AvailabilityZones") or ()}
     # Zones are only added: connections would be lost in one that goes.
     if wanted := {zone: subnet for zone, subnet in _subnets(balancer, place).items() if zone not in there}:
         site.gateway.call("elbv2", "SetSubnets", LoadBalancerArn=arn, Subnets=sorted({**there, **wanted}.values()))
-    held = targets.tags_of(site, [str(arn)]).get(str(arn), {})
-    label = site.tags(balancer.mark, balancer.name, balancer=balancer.name)
-    switches.retag(site, str(arn), held, label)
+    switches.retag(site, arn, front.tags, _label(site, balancer))
 
 
 def _behind(
@@ -227,9 +244,10 @@ def _remove(site: Site, front: Mapping[str, Any]) -> None:
 
 def delete(site: Site, balancer: Balancer, context: Context) -> None:
     """Have no such balancer: first nobody gets in, at last its security group goes, when AWS's interfaces are gone."""
-    front = _own(site, balancer.name)
-    if front is not None:
-        _remove(site, front)
+    front = _there(site, balancer.name)
+    if front is not None and front.tags.get(tags.ENVIRONMENT) == site.label:
+        _remove(site, front.told)
+    targets.outdate(site)
     targets.retire(site, targets.of_balancer(site, balancer.name, targets.listed(site)), context, drained=False)
     guard = guards.find(site, balancer.name)
     if guard is not None:

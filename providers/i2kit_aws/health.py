@@ -46,10 +46,12 @@ def judged(site: Site, groups: Mapping[str, Sequence[Member]]) -> dict[str, tupl
 
     A member that balancers check is ready when it is in service in its group and healthy in every target group that a listener forwards
     to, whatever its weight. Others are ready when their guests last said so. That takes a request for all target groups (for each 400 of
-    the region), one for each target group in front of one of the groups, and one for each running member that no balancer checks.
+    the region; those who ask within a moment share it), one for each target group in front of one of the groups, and one for each running
+    member that no balancer checks.
     """
     asked = [group for group, found in groups.items() if found]
-    fronts = targets.in_front(site, asked) if asked else {}
+    there = targets.recently(site) if asked else ()
+    fronts = {group: targets.named_after(site, group, there) for group in asked}
     arns = [one for front in fronts.values() for one in front]
     with ThreadPoolExecutor(_CHECKS_AT_ONCE) as pool:
         found = dict(zip((one.arn for one in arns), pool.map(lambda one: targets.health(site, one.arn), arns), strict=True))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from time import monotonic
 from typing import Any, TypeVar
 
 from attrs import define, field, frozen
@@ -31,6 +32,20 @@ class Memory:
             if not place.kept:
                 place.kept.append(find())
             found: T = place.kept[0]
+            return found
+
+    def recent(self, key: str, seconds: float, find: Callable[[], T]) -> T:
+        """Return what was found out for `key` at most so many seconds ago; find it out where that is longer ago.
+
+        A key that is kept like this is not recalled or renewed.
+        """
+        with (place := self._place(key)).lock:
+            if place.kept and monotonic() - place.kept[0][0] > seconds:
+                place.kept.clear()
+            if not place.kept:
+                asked = monotonic()
+                place.kept.append((asked, find()))
+            found: T = place.kept[0][1]
             return found
 
     def renew(self, key: str, find: Callable[[], T | None]) -> T | None:

@@ -30,6 +30,8 @@ DRAIN_SECONDS = 30
 # How long beyond its deregistration delay a target may take to leave, and a target group to be free after its listener.
 _LEAVING_SECONDS = 120.0
 _FREE_SECONDS = 120.0
+_RECENT_SECONDS = 2.0
+_KEPT = "target groups"
 _MOST_TAGS = 20
 _MOST_ATTACHED = 10
 _gone = absent("TargetGroupNotFound")
@@ -94,15 +96,25 @@ def listed(site: Site) -> Iterator[TargetGroup]:
     return map(TargetGroup.of, site.gateway.pages("elbv2", "DescribeTargetGroups", "TargetGroups"))
 
 
-def in_front(site: Site, groups: Iterable[str]) -> dict[str, list[TargetGroup]]:
-    """Return for each group the target groups that are named after it; one request."""
-    there = list(listed(site))
-    return {group: [one for one in there if one.name.startswith(f"{short(site, 'InstanceGroup', group)}-")] for group in groups}
+def recently(site: Site) -> Sequence[TargetGroup]:
+    """Return all target groups of the region as they were a moment ago at most: many who look after their groups ask once together."""
+    return site.memory.recent(_KEPT, _RECENT_SECONDS, lambda: tuple(listed(site)))
+
+
+def outdate(site: Site) -> None:
+    """Have target groups asked for anew: some were changed."""
+    site.memory.forget(_KEPT)
+
+
+def named_after(site: Site, group: str, there: Iterable[TargetGroup]) -> list[TargetGroup]:
+    """Return those of the target groups that are `there` that are named after a group. Pure."""
+    start = f"{short(site, 'InstanceGroup', group)}-"
+    return [one for one in there if one.name.startswith(start)]
 
 
 def of_group(site: Site, group: str) -> tuple[str, ...]:
     """Return the ARNs of a group's target groups, which whoever makes its Auto Scaling group attaches to it; two requests."""
-    found = owned(site, in_front(site, [group])[group])
+    found = owned(site, named_after(site, group, listed(site)))
     return tuple(sorted(one.arn for one in found if one.group == group))
 
 
@@ -294,6 +306,7 @@ def retire(site: Site, leaving: Sequence[TargetGroup], context: Context, *, drai
         _left(site, [one.arn for one in leaving], longest + _LEAVING_SECONDS, context)
     for one in leaving:
         _delete(site, one, context)
+    outdate(site)
 
 
 def _left(site: Site, arns: Sequence[str], seconds: float, context: Context) -> None:

@@ -308,6 +308,9 @@ def test_what_somebody_else_made_is_left_alone(fronts: Fronts, group: InstanceGr
     with pytest.raises(ProviderError, match=r"not this environment's.*\[aws-name-taken\]"):
         fronts.ensure(wanted)
     assert fronts.seen().faults == ("its load balancer is gone",)
+    fronts.delete(wanted)
+    assert balancers.observe(fronts.site) == ()
+    assert fronts.front(wanted)["LoadBalancerName"] == wanted.name
 
 
 def test_other_environments_are_not_seen(fronts: Fronts, group: InstanceGroup, as_user: Bed, tmp_path: Path) -> None:

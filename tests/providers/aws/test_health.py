@@ -129,6 +129,8 @@ def test_requests_are_one_for_each_target_group_whatever_the_number_of_members(f
     found = {one.name: members.of_group(fronts.site, one.name) for one in groups}
     asked = fronts.actions(lambda: health.judged(fronts.site, found))
     assert sorted(one.partition(":")[2] for one in asked) == ["DescribeTargetGroups", *["DescribeTargetHealth"] * 4]
+    asked = fronts.actions(lambda: health.judged(fronts.site, {groups[0].name: found[groups[0].name]}))
+    assert [one.partition(":")[2] for one in asked] == ["DescribeTargetHealth"] * 2
     assert fronts.actions(lambda: health.judged(fronts.site, {"nobody": ()})) == []
 
 
