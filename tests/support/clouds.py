@@ -1,4 +1,4 @@
-"""Deploys and destroys sample plans on a fake cloud, as a process of its own would; several may work on one cloud at once."""
+"""Deploys and destroys sample plans on a cloud for tests, as a process of its own would; several may work on one cloud at once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from unittest.mock import patch
 
 from attrs import evolve, field, frozen
@@ -17,6 +17,7 @@ from runs import WORKLOADS
 from i2kit import housekeeping, operations, pauses, records, releases, stages
 from i2kit import runs as i2kit_runs
 from i2kit.calls import limited
+from i2kit.clock import Clock
 from i2kit.driver import Driver, Provider
 from i2kit.environment import Environment
 from i2kit.events import Cancel, Report, silent
@@ -28,12 +29,25 @@ from i2kit.records import Holder, this_process
 from i2kit.registry import Registry
 from i2kit.releases import Release
 from i2kit.runs import DeployOptions
-from i2kit.testing.cloud import FakeCloud
 from i2kit.testing.context import sample_artefact
 from i2kit.testing.samples import Samples
 
 SAMPLES = Samples(provider="fake")
 """Makes plans for the cloud of `Operator`s: one whose environment is called `conformance`."""
+
+
+class Cloud(Protocol):
+    """What operators work on: a `FakeCloud`, or a real driver against a bed."""
+
+    @property
+    def environment(self) -> str: ...
+
+    @property
+    def clock(self) -> Clock: ...
+
+    def driver(self) -> Driver: ...
+
+    def provider(self) -> Provider: ...
 
 
 class CloudRegistry(Registry):
@@ -60,7 +74,7 @@ class CloudRegistry(Registry):
 
 
 @functools.cache
-def registry_of(cloud: FakeCloud, folder: Path) -> Registry:
+def registry_of(cloud: Cloud, folder: Path) -> Registry:
     """Return the cloud's registry; made once, since looking for plug-ins takes its time."""
     return CloudRegistry(cloud.provider(), folder)
 
@@ -72,7 +86,7 @@ class Operator:
     `driver` is a new one for each command unless given (to kill it, for example).
     """
 
-    cloud: FakeCloud
+    cloud: Cloud
     folder: Path
     driver: Driver | None = None
     holder: Holder = field(factory=this_process)
@@ -82,7 +96,7 @@ class Operator:
 
     @property
     def environment(self) -> Environment:
-        return Environment(name=self.cloud.environment, provider="fake")
+        return Environment(name=self.cloud.environment, provider=self.cloud.provider().name)
 
     @property
     def timed(self) -> DeployOptions:

@@ -17,6 +17,7 @@ from i2kit.resources import Balancer, DnsRecord, InstanceGroup, key
 from i2kit.strategy import Strategy
 from i2kit.testing.cloud import FakeClock, FakeCloud
 from i2kit.testing.kill_points import Call, Killed, KillPoints, Phase
+from i2kit.testing.samples import Samples
 from i2kit.wire import to_data
 
 DEADLINE = 4
@@ -27,16 +28,22 @@ STALE_SECONDS = 200.0
 
 
 def shop(
-    version: str = "1", replicas: int = 2, strategy: Strategy = Strategy(), *, min_ready_seconds: int = 0, deadline: int = DEADLINE
+    version: str = "1",
+    replicas: int = 2,
+    strategy: Strategy = Strategy(),
+    *,
+    min_ready_seconds: int = 0,
+    deadline: int = DEADLINE,
+    samples: Samples = SAMPLES,
 ) -> Plan:
     """Workload `web` behind a balancer with a name, and `worker` without one, by the same strategy."""
-    web = SAMPLES.workload(version, replicas=replicas)
-    worker = SAMPLES.group(version, replicas=replicas, workload="worker")
+    web = samples.workload(version, replicas=replicas)
+    worker = samples.group(version, replicas=replicas, workload="worker")
     resources = tuple(
         evolve(one, progress_deadline_seconds=deadline, min_ready_seconds=min_ready_seconds) if isinstance(one, InstanceGroup) else one
         for one in (*web, worker)
     )
-    plan = SAMPLES.plan(*resources)
+    plan = samples.plan(*resources)
     strategies = {key(one): strategy for one in plan.resources if isinstance(one, InstanceGroup)}
     return evolve(plan, strategies=strategies, fingerprint=names.digest(plan.fingerprint, to_data(strategy)))
 

@@ -43,7 +43,7 @@ def install() -> None:
 
 def _console(response: Any) -> ActionResult:
     instance = response.ec2_backend.get_instance(response._get_param("InstanceId"))
-    text = SETTINGS.console.get(instance.id)
+    text = SETTINGS.console.get(instance.id, SETTINGS.console.get("*"))
     # A machine that has just started has said nothing yet, and AWS leaves the member out.
     said = {"Output": base64.b64encode(text.encode()).decode()} if text is not None else {}
     return ActionResult({"InstanceId": instance.id, "Timestamp": utcnow(), **said})

@@ -166,7 +166,10 @@ class Bed:
         return {one for entry in self.journal() for one in entry["permissions"]}
 
     def health(self, state: str | None, target_group: str = "*", instance: str = "*") -> None:
-        """Set targets' health: initial, healthy, unhealthy, draining, unused; None lets it follow the instances' lives again."""
+        """Set targets' health: initial, healthy, unhealthy, draining, unused; None lets it follow the instances' lives again.
+
+        `instance` may be the name of an Auto Scaling group: then it is that of all its members, those to come too.
+        """
         self.ask("health", state=state, target_group=target_group, instance=instance)
 
     def set(self, **settings: Any) -> None:
@@ -182,7 +185,7 @@ class Bed:
         self.ask("image", name=name, state=state, message=message, calls=calls)
 
     def console(self, instance: str, text: str) -> None:
-        """Set what an instance has said on its console; until then it has said nothing."""
+        """Set what an instance (``*``: each of which nothing else is set) has said on its console; until then it has said nothing."""
         self.ask("console", instance=instance, text=text)
 
     def lifecycle(self, instance: str, state: str = "InService") -> None:

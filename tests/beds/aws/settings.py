@@ -23,7 +23,7 @@ class Settings:
     """The moods. Waits are counted in calls of the reader that would see them end, so that no test waits for a clock."""
 
     health: dict[tuple[str, str], str] = field(factory=dict)
-    """(target group or ``*``, instance or ``*``) to a state; without one a target follows its instance's lifecycle."""
+    """(target group or ``*``, instance, Auto Scaling group or ``*``) to a state; without one a target follows its instance's lifecycle."""
     console: dict[str, str] = field(factory=dict)
     capacity: list[CapacityFailure] = field(factory=list)
     activities: dict[str, list[dict[str, Any]]] = field(factory=dict)

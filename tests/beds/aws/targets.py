@@ -29,7 +29,7 @@ def state_of(arn: str, instance: str) -> tuple[str, str | None, str | None]:
     group = next((one for backend in _backends() for one in backend.target_groups.values() if one.arn == arn), None)
     if group is not None and not _used(group):
         return "unused", *REASONS["unused"]
-    for key in ((arn, instance), (arn, "*"), ("*", instance), ("*", "*")):
+    for key in ((arn, instance), (arn, "*"), ("*", instance), ("*", _group(instance)), ("*", "*")):
         if key in SETTINGS.health:
             state = SETTINGS.health[key]
             return (state, *REASONS.get(state, (None, None)))
@@ -66,11 +66,19 @@ def _forwards(action: Any) -> list[str]:
 
 
 def _by_life(instance: str) -> str:
-    for regions in autoscaling_backends.values():
-        for backend in regions.values():
-            for state in backend.describe_auto_scaling_instances([instance]):
-                return "healthy" if state.lifecycle_state == "InService" and state.instance.state == "running" else "initial"
+    for state in _members(instance):
+        return "healthy" if state.lifecycle_state == "InService" and state.instance.state == "running" else "initial"
     return "healthy"
+
+
+def _group(instance: str) -> str:
+    """Return the name of the Auto Scaling group that an instance is in."""
+    return next((str(state.instance.autoscaling_group.name) for state in _members(instance)), "")
+
+
+def _members(instance: str) -> list[Any]:
+    backends = [backend for regions in autoscaling_backends.values() for backend in regions.values()]
+    return [state for backend in backends for state in backend.describe_auto_scaling_instances([instance])]
 
 
 def _draining(group: Any) -> dict[str, list[Any]]:
