@@ -171,6 +171,12 @@ def a_size_behind_the_bounds(aws: Sample) -> object:
     return aws.scaling.set_desired_capacity(AutoScalingGroupName="web", DesiredCapacity=11)
 
 
+def a_member_less_than_a_group_may_have(aws: Sample) -> object:
+    aws.group(size=1, MinSize=1)
+    given = {"InstanceId": aws.members()[0]["InstanceId"], "ShouldDecrementDesiredCapacity": True}
+    return aws.scaling.terminate_instance_in_auto_scaling_group(**given)
+
+
 def a_group_of_no_profile(aws: Sample) -> object:
     return aws.group(template=aws.template(IamInstanceProfile={"Name": "nobody"}))
 
@@ -310,6 +316,7 @@ REFUSED: dict[Case, str] = {
     a_group_with_members: "ResourceInUse",
     a_group_larger_than_it_may_be: "ValidationError",
     a_size_behind_the_bounds: "ValidationError",
+    a_member_less_than_a_group_may_have: "ValidationError",
     a_group_of_no_profile: "ValidationError",
     a_group_of_no_security_group: "ValidationError",
     a_group_of_no_type: "ValidationError",
