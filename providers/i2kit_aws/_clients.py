@@ -17,10 +17,14 @@ from botocore.exceptions import ClientError, HTTPClientError, InvalidConfigError
 from botocore.parsers import create_parser
 from botocore.validate import validate_parameters
 
+from i2kit import __version__
 from i2kit_aws.settings import Settings
 
+AGENT = f"i2kit/{__version__}"
+"""By which AWS's own logs tell i2kit's requests from others of the same user."""
+
 # The gateway makes requests again.
-_CONFIG = Config(retries={"total_max_attempts": 1}, connect_timeout=10, read_timeout=60, max_pool_connections=32)
+_CONFIG = Config(retries={"total_max_attempts": 1}, connect_timeout=10, read_timeout=60, max_pool_connections=32, user_agent_extra=AGENT)
 # What of an answer goes into the request for the next page, where botocore does not say.
 _TOKENS = {
     ("route53", "ListHostedZonesByName"): (("DNSName", "NextDNSName"), ("HostedZoneId", "NextHostedZoneId")),
@@ -129,4 +133,5 @@ class Session:
             secret=own.secret_key,
             token=own.token,
             authorities=self.authorities,
+            agent=AGENT,
         )

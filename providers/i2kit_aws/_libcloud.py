@@ -28,7 +28,7 @@ Method = Callable[[Any], object]
 
 @frozen(kw_only=True)
 class Access:
-    """Where EC2 is, and who asks. `authorities` is a file of certificates, where the user has their own."""
+    """Where EC2 is, and who asks, by which program. `authorities` is a file of certificates, where the user has their own."""
 
     url: str
     region: str
@@ -36,6 +36,7 @@ class Access:
     secret: str = field(repr=False)
     token: str | None = field(repr=False)
     authorities: str | None = None
+    agent: str = ""
 
 
 @frozen(kw_only=True)
@@ -117,6 +118,7 @@ class _Driver(BaseEC2NodeDriver):
         given = {"secure": url.scheme == "https", "host": host, "port": url.port, "timeout": _TIMEOUT}
         super().__init__(key=access.key, secret=access.secret, **given)  # type: ignore[no-untyped-call]
         self.connection.request_path = url.path
+        self.connection.ua.append(access.agent)
 
 
 def _spaced(value: Any) -> bool:

@@ -21,6 +21,7 @@ from werkzeug.test import run_wsgi_app
 
 from aws import groups, images, nats, networks
 from aws.faults import Faults, Rule
+from aws.marks import unmarked
 from aws.permissions import needed
 from aws.protocols import Call, Refusal, answer, decode
 from aws.refusals import refuse
@@ -52,6 +53,8 @@ class Entry:
     code: str = ""
     met: list[str] = field(factory=list)
     effect: bool = False
+    agent: str = ""
+    unmarked: list[str] = field(factory=list)
     generation: int = 0
     trace: str = ""
 
@@ -84,7 +87,8 @@ class Application:
                 return self.moto(environ, start)  # type: ignore[no-any-return]
         call = decode(environ)
         parameters = _shown(call.parameters)
-        entry = Entry(number=0, action=call.action, region=call.region, permissions=needed(call), parameters=parameters)
+        agent = environ.get("HTTP_USER_AGENT", "")
+        entry = Entry(number=0, action=call.action, region=call.region, permissions=needed(call), parameters=parameters, agent=agent)
         with self.lock:
             entry.number, entry.generation = len(self.journal), self._generation
             self.journal.append(entry)
@@ -167,6 +171,7 @@ class Application:
     def _fulfilled(self, call: Call, entry: Entry, environ: dict[str, Any]) -> Answer:
         try:
             refuse(call)
+            entry.unmarked = unmarked(call)
             _ticks(call)
             made = self._by_moto(environ)
             if call.service in ("autoscaling", "ec2", "elbv2") and not call.reads:

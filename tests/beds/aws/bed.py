@@ -154,7 +154,10 @@ class Bed:
         return dict(self.ask("inventory"))
 
     def journal(self, since: int = 0) -> list[dict[str, Any]]:
-        """All requests since a number: action, permissions, parameters, region, status, code, what they met, whether they had an effect."""
+        """All requests since a number: action, permissions, parameters, region, agent, status, code, what they met.
+
+        Also whether they had an effect, and which resources they touched that carry none of i2kit's marks.
+        """
         return list(self.ask("journal", since=since))
 
     def calls(self, since: int = 0) -> Counter[str]:

@@ -15,12 +15,14 @@ from attrs import evolve
 sys.path.insert(0, str(Path(__file__).parents[2] / "beds"))
 
 from aws.bed import REGION, Bed, running
+from aws.policy import refused
 from aws.sample import Sample
 
 from i2kit.environment import Environment
 from i2kit.testing.cloud.clock import FakeClock
 from i2kit.testing.context import SampleContext
 from i2kit_aws import gateway, waits
+from i2kit_aws._clients import AGENT
 from i2kit_aws.site import Site
 
 
@@ -38,10 +40,12 @@ def stock_server() -> Iterator[Bed]:
 
 
 @pytest.fixture
-def bed(aws_server: Bed) -> Bed:
-    """An account with nothing in it."""
+def bed(aws_server: Bed) -> Iterator[Bed]:
+    """An account with nothing in it; what the provider did there, the policies in the docs have allowed."""
     aws_server.reset()
-    return aws_server
+    yield aws_server
+    asked = [one for one in aws_server.journal() if AGENT in one["agent"]]
+    assert {one["action"]: missing for one in asked if (missing := refused(one))} == {}
 
 
 @pytest.fixture

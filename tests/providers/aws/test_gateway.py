@@ -19,6 +19,7 @@ from i2kit.testing.cloud.clock import FakeClock
 from i2kit_aws import gateway as module
 from i2kit_aws.gateway import AwsError, Gateway, absent
 from i2kit_aws.settings import Settings
+from i2kit_aws.tags import ENVIRONMENT, specification
 
 # By libcloud, and by boto3.
 BOTH = [("ec2", "DescribeVpcs"), ("ec2", "DescribeAddresses")]
@@ -214,7 +215,8 @@ def test_a_role_of_another_account_is_assumed_for_both_libraries(configuration: 
     profile_of_a_role(configuration, ANOTHER)
     gateway = Gateway.connect(Settings(region=REGION, profile="deploy", account=ANOTHER))
     gateway.check_account()
-    made = gateway.call("ec2", "CreateVpc", CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    marked = specification({ENVIRONMENT: "prod"}, "vpc")
+    made = gateway.call("ec2", "CreateVpc", CidrBlock="10.0.0.0/16", TagSpecifications=marked)["Vpc"]["VpcId"]
     assert [one["VpcId"] for one in gateway.pages("ec2", "DescribeVpcs", "Vpcs", VpcIds=[made])] == [made]
     assert bed.calls() == {"sts:AssumeRole": 1, "sts:GetCallerIdentity": 1, "ec2:CreateVpc": 1, "ec2:DescribeVpcs": 1}
     # What is in this account is not in that one.

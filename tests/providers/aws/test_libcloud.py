@@ -169,6 +169,7 @@ def test_an_answer_is_boto3s_with_nothing_lost(
 
 def test_what_was_carried_is_done(gateway: Gateway, aws: Sample) -> None:
     vpc = aws.vpc
+    aws.ec2.create_tags(Resources=[vpc], Tags=[{"Key": "i2kit:environment", "Value": "prod"}])
     assert gateway.call("ec2", "DeleteVpc", VpcId=vpc)["ResponseMetadata"]["HTTPStatusCode"] == 200
     with pytest.raises(AwsError) as error:
         gateway.call("ec2", "DeleteVpc", VpcId=vpc)
