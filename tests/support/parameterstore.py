@@ -5,14 +5,13 @@ It speaks TLS only, and answers nobody whose request is not signed with the role
 
 from __future__ import annotations
 
-import base64
 import json
 import ssl
 import threading
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -50,16 +49,6 @@ class Keys:
         """Return what the metadata service knows of them."""
         known = {"Code": "Success", "Type": "AWS-HMAC", "AccessKeyId": self.access, "SecretAccessKey": self.secret, "Token": self.token}
         return {FOLDER: ROLE, f"{FOLDER}{ROLE}": json.dumps({**known, "Expiration": "2099-01-01T00:00:00Z"})}
-
-
-def pieces(path: str, values: Mapping[str, bytes], size: int = 4094) -> dict[str, str]:
-    """Return the parameters that keep a secret's values."""
-    found = {}
-    for key, value in values.items():
-        text = base64.b64encode(value).decode()
-        parts = [text[start : start + size] for start in range(0, len(text), size)] or [""]
-        found |= {f"{path}/{key}/{index}.{len(parts)}": f"b:{part}" for index, part in enumerate(parts)}
-    return found
 
 
 @define
