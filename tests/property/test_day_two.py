@@ -9,7 +9,9 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 from attrs import evolve
@@ -17,7 +19,7 @@ from clouds import Operator
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
-from shops import Guard, Shop, again_is_nothing, group_of, groups_in, is_as_planned, ready_in, results, shop, weights_in
+from shops import Counting, Guard, Shop, again_is_nothing, group_of, groups_in, is_as_planned, ready_in, results, shop, weights_in
 
 from i2kit.errors import Held, InvalidInput
 from i2kit.plan import Outcome, Plan
@@ -41,12 +43,12 @@ STRATEGIES = (
 )
 HEALTHY = Behaviour()
 BAD_BEHAVIOURS: tuple[Behaviour, ...] = (never_boots(), never_ready("its disk is full"), dies_after(2.0))
-Kill = tuple[int, KillPhase, bool] | None
+Kill = tuple[int, KillPhase | Literal["ctrl-c"], bool] | None
 
 versions = st.sampled_from(["1", "2", "3"])
 sizes = st.integers(1, 4)
 plans = st.builds(shop, versions, sizes, st.sampled_from(STRATEGIES), min_ready_seconds=st.sampled_from([0, 1]), deadline=st.just(30))
-kills = st.none() | st.tuples(st.integers(1, 60), st.sampled_from(PHASES), st.booleans())
+kills = st.none() | st.tuples(st.integers(1, 60), st.sampled_from([*PHASES, "ctrl-c"]), st.booleans())
 
 
 class DayTwo(RuleBasedStateMachine):
@@ -161,10 +163,13 @@ class DayTwo(RuleBasedStateMachine):
         return self.shop.operator(take_over=self.held)
 
     def killed(self, command: Callable[[Operator], object], kill: Kill) -> bool:
-        """Run a command that dies, here or on another machine; tell whether it did."""
+        """Run a command that dies, here or on another machine, or is stopped; tell whether it was begun."""
         if kill is None or self.held:
             return False
         at, phase, elsewhere = kill
+        if phase == "ctrl-c":
+            self.stopped(command, at)
+            return True
         holder: Holder | None = evolve(this_process(), host="elsewhere") if elsewhere else None
         try:
             died = self.shop.killed(command, at, phase, holder=holder) is not None
@@ -178,6 +183,14 @@ class DayTwo(RuleBasedStateMachine):
                 self.held = True
             assert self.held, "a run on another machine that may live was displaced"
         return True
+
+    def stopped(self, command: Callable[[Operator], object], at: int) -> None:
+        """Run a command during whose call `at` somebody presses Ctrl-C: it ends by itself, and gives the application back."""
+        cancel = threading.Event()
+        driver: Any = Counting(self.shop.cloud.driver(), lambda count: cancel.set() if count == at else None)
+        with suppress(InvalidInput):
+            command(evolve(self.shop.operator(driver), cancel=cancel))
+        assert not self.shop.entries or self.shop.entries[-1].ended
 
     def run(self, command: Callable[[Operator], Outcome], plan: Plan | None, kill: Kill) -> None:
         """Run a command, and check everything that must hold meanwhile and afterwards."""
@@ -254,8 +267,8 @@ def test_a_pause_ends_the_run_though_a_balancer_that_was_lost_waits_for_it(tmp_p
 
 
 DayTwo.TestCase.settings = settings(
-    max_examples=60,
-    stateful_step_count=8,
+    max_examples=80,
+    stateful_step_count=10,
     derandomize=True,
     database=None,
     deadline=None,

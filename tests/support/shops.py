@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from attrs import define, evolve, field, frozen
 from clouds import SAMPLES, Operator
@@ -85,6 +87,22 @@ class Shop:
     def wait(self, seconds: float = STALE_SECONDS) -> None:
         """Let time pass, so that what is seen is what is there."""
         self.cloud.clock.sleep(seconds)
+
+
+class Counting:
+    """A driver that tells of each call of another one, with its number, before it is made."""
+
+    def __init__(self, driver: Driver, tell: Callable[[int], object]) -> None:
+        self._driver = driver
+        self._tell = tell
+        self._count = itertools.count(1)
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        def call(*arguments: Any, **more: Any) -> Any:
+            self._tell(next(self._count))
+            return getattr(self._driver, name)(*arguments, **more)
+
+        return call
 
 
 def groups_in(truth: Observed, workload: str | None = None) -> dict[str, tuple[int, int]]:
