@@ -188,9 +188,9 @@ class DayTwo(RuleBasedStateMachine):
         """Run a command during whose call `at` somebody presses Ctrl-C: it ends by itself, and gives the application back."""
         cancel = threading.Event()
         driver: Any = Counting(self.shop.cloud.driver(), lambda count: cancel.set() if count == at else None)
-        with suppress(InvalidInput):
+        with suppress(InvalidInput):  # it does not apply, and what a run that died has left stays
             command(evolve(self.shop.operator(driver), cancel=cancel))
-        assert not self.shop.entries or self.shop.entries[-1].ended
+            assert not self.shop.entries or self.shop.entries[-1].ended
 
     def run(self, command: Callable[[Operator], Outcome], plan: Plan | None, kill: Kill) -> None:
         """Run a command, and check everything that must hold meanwhile and afterwards."""
