@@ -283,10 +283,16 @@ def attach(site: Site, group: str, arns: Iterable[str], there: Scaling) -> None:
 
 def forget(site: Site, group: str, state: Scaling, there: Iterable[TargetGroup]) -> None:
     """Detach target groups that are not there any more from an Auto Scaling group: with them it starts no members."""
-    dead = absent("TargetGroupNotFound")
     for some in batches(sorted(state.attached - {one.arn for one in there}), _MOST_ATTACHED):
-        given = {"AutoScalingGroupName": group, "TargetGroupARNs": list(some)}
-        dead(lambda: site.gateway.call("autoscaling", "DetachLoadBalancerTargetGroups", **given))  # noqa: B023 - called at once
+        _detach(site, group, some)
+
+
+def _detach(site: Site, group: str, arns: Sequence[str]) -> None:
+    """Detach target groups; nothing happens when they are not attached, or one side is not there."""
+    # Auto Scaling has one code for all refusals.
+    gone = absent("TargetGroupNotFound", "ValidationError")
+    given = {"AutoScalingGroupName": group, "TargetGroupARNs": list(arns)}
+    gone(lambda: site.gateway.call("autoscaling", "DetachLoadBalancerTargetGroups", **given))
 
 
 def retire(site: Site, leaving: Sequence[TargetGroup], context: Context, *, drained: bool) -> None:
@@ -300,7 +306,7 @@ def retire(site: Site, leaving: Sequence[TargetGroup], context: Context, *, drai
     for group, state in there.items():
         arns = sorted({one.arn for one in leaving if one.group == group} & state.attached)
         for some in batches(arns, _MOST_ATTACHED):
-            site.gateway.call("autoscaling", "DetachLoadBalancerTargetGroups", AutoScalingGroupName=group, TargetGroupARNs=list(some))
+            _detach(site, group, some)
     if drained:
         longest = max((state.drain_seconds for state in there.values()), default=0)
         _left(site, [one.arn for one in leaving], longest + _LEAVING_SECONDS, context)

@@ -15,6 +15,7 @@ from i2kit.resources import Balancer, InstanceGroup
 from i2kit.testing.context import SampleContext
 from i2kit.testing.samples import Samples
 from i2kit_aws import balancers, networks
+from i2kit_aws.networks import Located
 from i2kit_aws.plugin import limits
 from i2kit_aws.site import Site
 
@@ -24,7 +25,7 @@ DRAIN_SECONDS = 7
 
 @frozen(kw_only=True)
 class Fronts:
-    """An environment whose network is there; `group` adds groups, as Auto Scaling alone has them."""
+    """An environment with a network; `group` adds groups, as Auto Scaling alone has them."""
 
     site: Site
     bed: Bed
@@ -34,9 +35,22 @@ class Fronts:
 
     @classmethod
     def of(cls, site: Site, bed: Bed, folder: Path) -> Fronts:
+        """In a network that the provider has made."""
         context = SampleContext(folder)
         networks.ensure(site, SAMPLES.network(), context)
         return cls(site=site, bed=bed, aws=Sample(bed), context=context)
+
+    @classmethod
+    def quickly(cls, site: Site, bed: Bed, folder: Path) -> Fronts:
+        """In one that has what balancers need of it, made in a quarter of the time, where the site is told to find it."""
+        aws = Sample(bed)
+        assert aws.gateway
+        subnets = {aws.zone(number): one for number, one in enumerate(aws.subnets)}
+        groups = {name: aws.security_group(name) for name in ("members", "balancers")}
+        place = Located(vpc=aws.vpc, cidrs=("10.0.0.0/16",), subnets=subnets, outer=subnets, zone="Z0", **groups)
+        site.memory.recall("network", lambda: place)
+        assert networks.locate(site) is place
+        return cls(site=site, bed=bed, aws=aws, context=SampleContext(folder))
 
     def group(self, version: str = "1", size: int = 2, drain: int = DRAIN_SECONDS) -> InstanceGroup:
         """An Auto Scaling group of one version of the workload."""

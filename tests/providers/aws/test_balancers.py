@@ -26,7 +26,7 @@ DNS_TCP = BalancerPort(port=53, target_port=5353, name="dns-tcp")
 
 @pytest.fixture
 def fronts(site: Site, bed: Bed, tmp_path: Path) -> Fronts:
-    return Fronts.of(site, bed, tmp_path)
+    return Fronts.quickly(site, bed, tmp_path)
 
 
 @pytest.fixture
@@ -35,7 +35,9 @@ def group(fronts: Fronts) -> InstanceGroup:
 
 
 @pytest.mark.parametrize("scope", ["internal", "public"])
-def test_a_balancer_is_seen_as_it_was_planned(fronts: Fronts, group: InstanceGroup, scope: str) -> None:
+def test_a_balancer_is_seen_as_it_was_planned(site: Site, bed: Bed, tmp_path: Path, scope: str) -> None:
+    fronts = Fronts.of(site, bed, tmp_path)
+    group = fronts.group()
     wanted = balancer(group, scope=scope, ports=(METRICS, HTTP, DNS))
     fronts.ensure(wanted)
     seen = fronts.seen()

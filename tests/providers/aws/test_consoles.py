@@ -21,7 +21,7 @@ WINDOW = 64 << 10
 
 @pytest.fixture
 def fronts(site: Site, bed: Bed, tmp_path: Path) -> Fronts:
-    return Fronts.of(site, bed, tmp_path)
+    return Fronts.quickly(site, bed, tmp_path)
 
 
 def read(fronts: Fronts, group: str, tail: int | None = None) -> list[tuple[str, str]]:

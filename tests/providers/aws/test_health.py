@@ -24,7 +24,7 @@ UNREADY = 'i2kit {"event": "readiness", "ready": false, "reason": "web: connecti
 
 @pytest.fixture
 def fronts(site: Site, bed: Bed, tmp_path: Path) -> Fronts:
-    return Fronts.of(site, bed, tmp_path)
+    return Fronts.quickly(site, bed, tmp_path)
 
 
 def of(fronts: Fronts, group: InstanceGroup) -> GroupHealth:
