@@ -78,7 +78,7 @@ class Stage:
             groups=groups,
             traffic=traffic,
             unsettled=unsettled,
-            restored=not rollout.undoing or not self._restorations(course),
+            restored=not rollout.undoing or not self._restored(course, ""),
             progressed=course.progressed,
             shortfall=world.look(rollout.new.name).shortfall(rollout.size),
         )
@@ -128,7 +128,7 @@ class Stage:
             case Shift():
                 return [self._change(balancer, action.reason) for balancer in self._shifted(action, course)]
             case Restore(reason=reason):
-                return [self._change(one, reason) for one in self._restorations(course)]
+                return self._restored(course, reason)
 
     def _missing(self, group: InstanceGroup) -> list[Change]:
         """Return what a group of the last good release needs, and was removed since."""
@@ -175,16 +175,30 @@ class Stage:
                 kept[one.group] = one.weight
         return kept
 
+    def _restored(self, course: Course, reason: str) -> list[Change]:
+        """Return the changes that give balancers and names back to the last good release."""
+        back = [self._change(one, reason) for one in self._restorations(course)]
+        return [*back, *(Change(action="delete", resource=one, reason=reason) for one in self._new_names(course))]
+
+    def _new_names(self, course: Course) -> list[DnsRecord]:
+        """Return names that only the version which is undone has, of balancers that the last good release had."""
+        stable = course.rollout.stable
+        fronts = {one.name for one in self.released.values() if isinstance(one, Balancer) and stable and _is_behind(stable, one)}
+        return [
+            change.resource
+            for name, change in self.changes.items()
+            if isinstance(change.resource, DnsRecord)
+            and change.resource.balancer in fronts
+            and name in self.world.resources
+            and name not in self.released
+        ]
+
     def _restorations(self, course: Course) -> list[Resource]:
         """Return balancers and names of the last good release that are otherwise now; the workload's share of them."""
         stable, workload = course.rollout.stable, course.rollout.workload
         if stable is None:
             return []
-        released = [
-            one
-            for one in self.released.values()
-            if isinstance(one, Balancer) and stable.name in {backend.group for backend in one.backends}
-        ]
+        released = [one for one in self.released.values() if isinstance(one, Balancer) and _is_behind(stable, one)]
         names = {balancer.name for balancer in released}
         targets = {key(one): one for one in released}
         for name in course.rollout.balancers:
@@ -205,6 +219,10 @@ class Stage:
             if isinstance(record, DnsRecord) and record.balancer in names and self.world.resources.get(key(record)) != record:
                 found.append(record)
         return found
+
+
+def _is_behind(group: InstanceGroup, balancer: Balancer) -> bool:
+    return group.name in {backend.group for backend in balancer.backends}
 
 
 def _ordered(weights: Mapping[str, int], planned: Balancer) -> tuple[Backend, ...]:

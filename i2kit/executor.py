@@ -24,7 +24,7 @@ from i2kit.errors import I2kitError, Interrupted
 from i2kit.events import Cancel, Event, Report
 from i2kit.log import logger
 from i2kit.plan import Change, ChangeOutcome, Changes, GroupHealth, Observed, Outcome, Result
-from i2kit.resources import InstanceGroup, Resource, key
+from i2kit.resources import Balancer, InstanceGroup, Resource, key
 from i2kit.rollout import next_step
 from i2kit.steps import Advance, Done, Pause, Remove, Rollout, Undone, Wait
 from i2kit.tools import ChangeContext, Diary, Tools
@@ -255,7 +255,8 @@ class _Executor:
             course.touched.add(change.key)
             if outcome.result == "done":
                 run.world.applied(change, course.progressed)
-                if change.action != "delete":
+                # A balancer counts when the rollout has arrived: its names are not to change for a version that may be undone.
+                if change.action != "delete" and not isinstance(change.resource, Balancer):
                     run.applied.add(change.key)
                 continue
             run.world.half_applied(change, course.progressed)

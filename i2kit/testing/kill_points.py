@@ -65,6 +65,11 @@ class KillPoints:
         self.killed = False
         self.calls: list[Call] = []
 
+    @property
+    def deadly(self) -> Call | None:
+        """The call at which the run is ended; None as long as it has not been made."""
+        return self.calls[self._at - 1] if self._at is not None and self._at <= len(self.calls) else None
+
     def settle(self) -> None:
         """Wait for the calls that other threads were in when the run was ended: a cloud, too, completes what it has received."""
         with self._changed:

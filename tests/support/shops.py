@@ -68,15 +68,16 @@ class Shop:
         operator = Operator(cloud=self.cloud, folder=self.folder, driver=driver, holder=holder or this_process())
         return evolve(operator, options=evolve(operator.options, take_over=take_over))
 
-    def killed(self, command: Callable[[Operator], object], at: int, phase: Phase, *, holder: Holder | None = None) -> Call | None:
-        """Run a command that dies at call `at`; return that call, or None when the run was over before."""
-        points = KillPoints(self.cloud.driver(), at=at, phase=phase)
+    def killed(self, command: Callable[[Operator], object], at: int | str, phase: Phase, *, holder: Holder | None = None) -> Call | None:
+        """Run a command that dies at call `at`, or the first about that; return the call, or None when the run was over before."""
+        driver = self.cloud.driver()
+        points = KillPoints(driver, at=at, phase=phase) if isinstance(at, int) else _Named(driver, at, phase)
         try:
             command(self.operator(points, holder or dead_process()))
         except Killed:
             points.settle()
-            return points.calls[at - 1]
-        return points.calls[at - 1] if phase == "after_answer" and len(points.calls) == at else None
+            return points.deadly
+        return points.deadly if phase == "after_answer" and points.calls[-1:] == [points.deadly] else None
 
     @property
     def entries(self) -> tuple[Entry, ...]:
@@ -87,6 +88,19 @@ class Shop:
     def wait(self, seconds: float = STALE_SECONDS) -> None:
         """Let time pass, so that what is seen is what is there."""
         self.cloud.clock.sleep(seconds)
+
+
+class _Named(KillPoints):
+    """Ends a run at the first call that is about something."""
+
+    def __init__(self, driver: Driver, about: str, phase: Phase) -> None:
+        super().__init__(driver, phase=phase)
+        self._about = about
+
+    def _enter(self, method: str, about: str) -> bool:
+        if self._at is None and self._about in about:
+            self._at = len(self.calls) + 1
+        return super()._enter(method, about)
 
 
 class Counting:

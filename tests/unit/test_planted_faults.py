@@ -18,7 +18,7 @@ from i2kit.driver import Context
 from i2kit.errors import Held
 from i2kit.plan import Change
 from i2kit.records import Journal, decode
-from i2kit.resources import DnsRecord
+from i2kit.resources import DnsRecord, key
 from i2kit.steps import Pause, Rollout
 from i2kit.strategy import Amount, Strategy
 from i2kit.testing.cloud import FakeCloud, dies_after, never_ready
@@ -79,12 +79,13 @@ def notices_who_dies_young(folder: Path) -> None:
 
 
 def puts_names_back(folder: Path) -> None:
-    """A name that a bad version has made another one is the old one again after the version was undone."""
+    """A name that a bad version had made another one before its run died is the old one again after the version was undone."""
     at = Shop(cloud=FakeCloud(), folder=folder)
     assert at.operator().deploy(shop("1")).ok
     (record,) = [one for one in shop("1").resources if isinstance(one, DnsRecord)]
     changed = (evolve(one, type="CNAME") if isinstance(one, DnsRecord) else one for one in shop("2").resources)
     new = evolve(shop("2"), resources=tuple(changed))
+    assert at.killed(lambda run: run.deploy(new), key(record), "after_effect")
     for workload in ("web", "worker"):
         at.cloud.behave(group_of(new, workload).name, never_ready("its disk is full"))
     assert at.operator().deploy(new).rolled_back
