@@ -25,6 +25,7 @@ LATEST = "$Latest"
 """The version that Auto Scaling groups launch."""
 LONGEST_USER_DATA = 16 << 10
 
+_LONGEST_AUTHORITIES = 8 << 10
 _MOST = 200
 _NOT_FOUND = ("InvalidLaunchTemplateName.NotFoundException", "InvalidLaunchTemplateId.NotFound")
 _ALREADY_THERE = "InvalidLaunchTemplateName.AlreadyExistsException"
@@ -108,8 +109,14 @@ def boot_document(site: Site, group: InstanceGroup, located: Located) -> dict[st
     document: dict[str, Any] = {"schema": 1, "healthFrom": list(located.cidrs), "fields": boot.fields, "search": list(boot.search)}
     if boot.secrets:
         paths = {name: secrets.path_of(site, resource) for name, resource in boot.secrets.items()}
-        document["parameterStore"] = {"region": site.settings.region, **site.gateway.endpoint("ssm"), "secrets": paths}
+        document["parameterStore"] = {"region": site.settings.region, **_reached(site.gateway.endpoint("ssm")), "secrets": paths}
     return document
+
+
+def _reached(endpoint: Mapping[str, str]) -> dict[str, str]:
+    """Return how the guest reaches a service. Whom to trust is said for an address of one's own; everybody's roots are in the image."""
+    told = endpoint["endpoint"].startswith("https:") and len(endpoint.get("ca", "")) <= _LONGEST_AUTHORITIES
+    return {name: value for name, value in endpoint.items() if name != "ca" or told}
 
 
 def boot_in(data: Mapping[str, Any]) -> Boot:

@@ -25,6 +25,8 @@ from i2kit_aws import gateway, waits
 from i2kit_aws._clients import AGENT
 from i2kit_aws.site import Site
 
+from .group_tools import prepare
+
 
 @pytest.fixture(scope="session")
 def aws_server() -> Iterator[Bed]:
@@ -101,3 +103,10 @@ def site(as_user: Bed, environment: Environment) -> Site:
 def context(tmp_path: Path) -> SampleContext:
     """What a driver may ask for while it applies a change."""
     return SampleContext(tmp_path)
+
+
+@pytest.fixture
+def ground(bed: Bed, site: Site, context: SampleContext) -> dict[str, list[str]]:
+    """What groups stand on: a network, an image and a Secret. Return the account with nothing else in it."""
+    prepare(site, context)
+    return bed.inventory()

@@ -1,11 +1,10 @@
-"""Groups: templates, roles and Auto Scaling groups, each as it was planned; AWS's troubles are told and outlived."""
+"""Groups: templates, roles and Auto Scaling groups, each as it was planned; what others change is seen and put right."""
 
 from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable
-from typing import Any
+from pathlib import Path
 
 import pytest
 from attrs import evolve
@@ -14,59 +13,20 @@ from aws.sample import Sample
 
 from i2kit.environment import Environment
 from i2kit.errors import ProviderError
-from i2kit.plan import ObservedResource
-from i2kit.resources import InstanceGroup
+from i2kit.resources import Boot
 from i2kit.strategy import Scaling
 from i2kit.testing.context import SampleContext
-from i2kit.testing.samples import Samples
-from i2kit_aws import groups, health, images, networks, roles, secrets
+from i2kit_aws import groups, health, networks, roles, templates
+from i2kit_aws.networks import Located
 from i2kit_aws.site import Site
 
-from .deaths import deaths
-
-SAMPLES = Samples(environment="prod", provider="aws", format="aws", architecture="x86_64")
-ZONES = [f"{REGION}{letter}" for letter in "abc"]
+from .group_tools import SAMPLES, ZONES, instances, scaling_group, seen, template, whole
 
 
 @pytest.fixture
 def environment() -> Environment:
     """An environment whose owner has tags of their own."""
     return Environment(name="prod", provider="aws", settings={"region": REGION, "tags": {"team": "shop"}})
-
-
-@pytest.fixture
-def ground(bed: Bed, site: Site, context: SampleContext) -> dict[str, list[str]]:
-    """What groups need: a network, an image and a Secret. Return the account with nothing else in it."""
-    for one in (SAMPLES.network(), SAMPLES.image(), SAMPLES.secret()):
-        context.offer(one)
-    networks.ensure(site, SAMPLES.network(), context)
-    images.ensure(site, SAMPLES.image(), context)
-    secrets.ensure(site, SAMPLES.secret(), context)
-    return bed.inventory()
-
-
-def seen(site: Site) -> dict[str, ObservedResource]:
-    return {one.resource.name: one for one in groups.observe(site)}
-
-
-def whole(site: Site, group: InstanceGroup) -> bool:
-    """Whether a group is as it is asked for, and nothing is wrong with it."""
-    one = seen(site).get(group.name)
-    return one is not None and (one.resource, one.faults) == (group, ())
-
-
-def scaling_group(aws: Sample, group: InstanceGroup) -> dict[str, Any]:
-    return dict(aws.scaling.describe_auto_scaling_groups(AutoScalingGroupNames=[group.name])["AutoScalingGroups"][0])
-
-
-def instances(aws: Sample) -> list[dict[str, Any]]:
-    found = [one for some in aws.ec2.describe_instances()["Reservations"] for one in some["Instances"]]
-    return [one for one in found if one["State"]["Name"] in ("pending", "running")]
-
-
-def template(aws: Sample, group: InstanceGroup) -> dict[str, Any]:
-    versions = aws.ec2.describe_launch_template_versions(LaunchTemplateName=group.name, Versions=["$Latest"])
-    return dict(versions["LaunchTemplateVersions"][0]["LaunchTemplateData"])
 
 
 def test_a_group_is_observed_as_it_was_asked_for(ground: object, site: Site, context: SampleContext) -> None:
@@ -111,6 +71,25 @@ def test_members_start_as_the_page_says(ground: object, aws: Sample, site: Site,
     assert sorted(one["Placement"]["AvailabilityZone"] for one in running) == ZONES
     assert {one["InstanceType"] for one in running} == {"t3.nano"}
     assert {one["IamInstanceProfile"]["Arn"].rpartition("/")[2] for one in running} == {roles.name_of(site, group.name)}
+
+
+@pytest.mark.parametrize(("authorities", "told"), [("-----BEGIN CERTIFICATE-----\n", True), ("everybody\n" * 1000, False)])
+def test_whom_to_trust_at_an_endpoint_of_ones_own_is_told(
+    as_user: Bed, environment: Environment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, authorities: str, told: bool
+) -> None:
+    (tmp_path / "authorities.pem").write_text(authorities)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SSM", "https://parameters.internal:8443")
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "authorities.pem"))
+    where = Located(vpc="vpc-1", cidrs=("10.0.0.0/16",), subnets={}, outer={}, members="sg-1", balancers="sg-2", zone="Z1")
+    store = templates.boot_document(Site.of(environment), SAMPLES.group(secret="1"), where)["parameterStore"]
+    assert store["endpoint"] == "https://parameters.internal:8443"
+    assert store.get("ca") == (authorities if told else None)
+
+
+def test_a_boot_configuration_that_is_too_long_is_refused(ground: object, site: Site, context: SampleContext) -> None:
+    group = evolve(SAMPLES.group(), boot=Boot(fields={"metadata.annotations['x']": "y" * 16_384}))
+    with pytest.raises(ProviderError, match=r"takes 16[0-9]{3} bytes"):
+        groups.ensure(site, group, context)
 
 
 def test_everything_that_is_made_is_tagged(ground: object, aws: Sample, site: Site, context: SampleContext) -> None:
@@ -187,49 +166,6 @@ def test_applying_twice_is_one_change(ground: object, bed: Bed, site: Site, cont
     assert not [one["action"] for one in bed.journal(since) if one["effect"]]
 
 
-def test_sizes_follow_down_to_nothing(ground: object, site: Site, context: SampleContext) -> None:
-    for size in (1, 3, 2, 0, 2):
-        group = SAMPLES.group(replicas=size)
-        groups.ensure(site, group, context)
-        assert whole(site, group)
-        assert len(seen(site)[group.name].instances) == size
-
-
-def test_who_is_not_ready_leaves_first(ground: object, aws: Sample, bed: Bed, site: Site, context: SampleContext) -> None:
-    group = SAMPLES.group(replicas=4)
-    groups.ensure(site, group, context)
-    ids = sorted(one["InstanceId"] for one in instances(aws))
-    for one in ids[:2]:
-        bed.console(one, 'i2kit {"event": "readiness", "ready": true, "time": "2026-11-24T10:00:00Z", "reason": ""}\n')
-    assert health.of_group(site, group.name).ready == 2
-    groups.ensure(site, evolve(group, replicas=2), context)
-    assert sorted(one["InstanceId"] for one in instances(aws)) == ids[:2]
-    assert whole(site, evolve(group, replicas=2))
-    started = [one for one in aws.activities(group.name) if one["Description"].startswith("Launching")]
-    assert len(started) == 4, "nobody was started meanwhile"
-
-
-def test_who_leaves_by_itself_meanwhile_is_no_trouble(ground: object, aws: Sample, bed: Bed, site: Site, context: SampleContext) -> None:
-    group = SAMPLES.group(replicas=3)
-    groups.ensure(site, group, context)
-    gone = {"code": "ValidationError", "status": 400, "message": "Instance Id not found - No managed instance found for instance ID"}
-    bed.faults.fail("autoscaling:TerminateInstanceInAutoScalingGroup", **gone)
-    groups.ensure(site, evolve(group, replicas=1), context)
-    assert whole(site, evolve(group, replicas=1))
-    assert len(instances(aws)) == 1
-
-
-def test_what_powers_itself_off_is_replaced(ground: object, aws: Sample, bed: Bed, site: Site, context: SampleContext) -> None:
-    group = SAMPLES.group(replicas=2)
-    groups.ensure(site, group, context)
-    before = {one["InstanceId"] for one in instances(aws)}
-    bed.power_off(min(before))
-    after = {one["InstanceId"] for one in instances(aws)}
-    assert len(after) == 2
-    assert len(before & after) == 1
-    assert {one.id for one in health.of_group(site, group.name).instances} == after
-
-
 def test_another_instance_type_is_for_new_members_only(ground: object, aws: Sample, site: Site, context: SampleContext) -> None:
     group = SAMPLES.group(replicas=1)
     groups.ensure(site, group, context)
@@ -247,66 +183,6 @@ def test_a_group_stands_in_the_zones_that_offer_its_type(ground: object, aws: Sa
     group = SAMPLES.group(replicas=4)
     groups.ensure(site, group, context)
     assert {one["Placement"]["AvailabilityZone"] for one in instances(aws)} == set(ZONES[:2])
-
-
-def test_a_zone_without_capacity_is_made_up_for_by_the_others(ground: object, bed: Bed, site: Site, context: SampleContext) -> None:
-    bed.scarce(zone=ZONES[0])
-    group = SAMPLES.group(replicas=3)
-    groups.ensure(site, group, context)
-    assert [one.state for one in health.of_group(site, group.name).instances] != []
-    assert "capacity" not in str(health.of_group(site, group.name))
-    assert whole(site, group)
-
-
-def test_what_aws_cannot_launch_is_told_in_its_own_words(ground: object, bed: Bed, site: Site, context: SampleContext) -> None:
-    bed.scarce()
-    group = SAMPLES.group(replicas=3)
-    groups.ensure(site, group, context)
-    (failed,) = health.of_group(site, group.name).instances
-    assert (failed.state, failed.ready) == ("failed", False)
-    assert "InsufficientInstanceCapacity - We currently do not have sufficient t3.nano capacity" in failed.reason
-    assert seen(site)[group.name].instances == (failed,)
-    bed.plenty()
-    assert [one.state for one in health.of_group(site, group.name).instances] == ["starting"] * 3
-
-
-def test_a_group_that_shrinks_does_not_start_what_it_lacked(
-    ground: object, aws: Sample, bed: Bed, site: Site, context: SampleContext
-) -> None:
-    group = SAMPLES.group(replicas=2)
-    groups.ensure(site, group, context)
-    bed.scarce()
-    groups.ensure(site, evolve(group, replicas=4), context)
-    groups.ensure(site, evolve(group, replicas=1), context)
-    bed.plenty()
-    assert len(instances(aws)) == 1
-    assert whole(site, evolve(group, replicas=1))
-
-
-def test_a_rollout_pauses_scaling_and_gives_it_back(ground: object, aws: Sample, site: Site, context: SampleContext) -> None:
-    bounds = Scaling(minimum=2, maximum=5, cpu_percent=70)
-    group = evolve(SAMPLES.group(replicas=2), scaling=bounds)
-    groups.ensure(site, group, context)
-    (policy,) = aws.scaling.describe_policies(AutoScalingGroupName=group.name)["ScalingPolicies"]
-    assert policy["TargetTrackingConfiguration"]["TargetValue"] == 70.0
-    paused = evolve(group, scaling=None, replicas=1)
-    groups.ensure(site, paused, context)
-    assert whole(site, paused)
-    assert aws.scaling.describe_policies(AutoScalingGroupName=group.name)["ScalingPolicies"] == []
-    again = evolve(group, replicas=4)
-    groups.ensure(site, again, context)
-    assert whole(site, again)
-
-
-def test_within_its_bounds_the_size_is_awss(ground: object, aws: Sample, site: Site, context: SampleContext) -> None:
-    group = evolve(SAMPLES.group(replicas=2), scaling=Scaling(minimum=2, maximum=5))
-    groups.ensure(site, group, context)
-    aws.scaling.set_desired_capacity(AutoScalingGroupName=group.name, DesiredCapacity=5)
-    groups.ensure(site, evolve(group, restarts=1), context)
-    assert whole(site, evolve(group, restarts=1, replicas=5))
-    smaller = evolve(group, scaling=Scaling(minimum=1, maximum=3))
-    groups.ensure(site, smaller, context)
-    assert whole(site, evolve(smaller, replicas=3))
 
 
 def test_what_somebody_changed_by_hand_is_drift_and_put_right(ground: object, aws: Sample, site: Site, context: SampleContext) -> None:
@@ -377,6 +253,7 @@ def test_looking_takes_as_many_requests_for_ten_groups_as_for_one(ground: object
             groups.observe(site)
             asked.append(bed.calls(since))
     assert asked[0] == asked[1]
+    assert asked[0].total() <= 6
 
 
 def test_more_groups_than_a_page_are_all_seen(ground: object, aws: Sample, site: Site, context: SampleContext) -> None:
@@ -386,67 +263,3 @@ def test_more_groups_than_a_page_are_all_seen(ground: object, aws: Sample, site:
     for number in range(205):
         aws.ec2.create_launch_template(LaunchTemplateName=f"theirs-{number}", LaunchTemplateData=data)
     assert whole(site, group)
-
-
-def ensuring(group: InstanceGroup, context: SampleContext) -> Callable[[Site], object]:
-    return lambda site: groups.ensure(site, group, context)
-
-
-FOLLOWING = evolve(SAMPLES.group(replicas=2, secret="1"), scaling=Scaling(minimum=1, maximum=3))
-PAUSED = evolve(FOLLOWING, replicas=1, scaling=None, min_ready_seconds=3, options={"instance-type": "t3.large"})
-
-
-@pytest.mark.parametrize(
-    ("before", "after"), [(None, FOLLOWING), (FOLLOWING, PAUSED), (PAUSED, FOLLOWING)], ids=["create", "pause", "resume"]
-)
-def test_who_died_on_the_way_is_completed(
-    ground: dict[str, list[str]], bed: Bed, site: Site, context: SampleContext, before: InstanceGroup | None, after: InstanceGroup
-) -> None:
-    first = ensuring(before, context) if before else lambda site: None
-    for death in deaths(bed, site, ensuring(after, context), first=first):
-        (left,) = groups.observe(site)
-        assert (left.resource, left.faults) != (after, ()) or death.made >= death.effects - 1, death
-        ensuring(after, context)(site)
-        assert whole(site, after), death
-        assert len(bed.inventory()["ec2:instance"]) == after.replicas, death
-        groups.delete(site, after, context)
-        assert bed.inventory() == ground, death
-
-
-def test_who_died_while_making_it_can_be_deleted(ground: dict[str, list[str]], bed: Bed, site: Site, context: SampleContext) -> None:
-    for death in deaths(bed, site, ensuring(FOLLOWING, context)):
-        (left,) = groups.observe(site)
-        assert isinstance(left.resource, InstanceGroup)
-        groups.delete(site, left.resource, context)
-        assert bed.inventory() == ground, death
-
-
-def test_who_died_while_deleting_it_is_completed(ground: dict[str, list[str]], bed: Bed, site: Site, context: SampleContext) -> None:
-    for death in deaths(bed, site, lambda site: groups.delete(site, FOLLOWING, context), first=ensuring(FOLLOWING, context)):
-        assert len(seen(site)) == 1 or bed.inventory() == ground, death
-        groups.delete(site, FOLLOWING, context)
-        assert bed.inventory() == ground, death
-
-
-def test_answers_that_get_lost_do_no_harm(ground: dict[str, list[str]], bed: Bed, site: Site, context: SampleContext) -> None:
-    groups.ensure(site, FOLLOWING, context)
-    groups.ensure(site, PAUSED, context)
-    groups.delete(site, PAUSED, context)
-    for action in {entry["action"] for entry in bed.journal() if entry["effect"]}:
-        bed.faults.cut(action, moment="after")
-    groups.ensure(site, FOLLOWING, context)
-    assert whole(site, FOLLOWING)
-    groups.ensure(site, PAUSED, context)
-    assert whole(site, PAUSED)
-    groups.delete(site, PAUSED, context)
-    assert bed.inventory() == ground
-
-
-def test_troubles_on_every_call_pass(ground: object, bed: Bed, site: Site, context: SampleContext) -> None:
-    group = SAMPLES.group(replicas=2, secret="1")
-    bed.faults.throttle("*", times=-1, share=0.3)
-    bed.faults.cut("*", moment="after", times=-1, share=0.2, seed=2)
-    groups.ensure(site, group, context)
-    groups.ensure(site, evolve(group, replicas=3), context)
-    bed.faults.clear()
-    assert whole(site, evolve(group, replicas=3))

@@ -1,0 +1,117 @@
+"""Sizes of groups: who leaves first, what AWS does not launch, and sizes that follow the load."""
+
+from __future__ import annotations
+
+from attrs import evolve
+from aws.bed import Bed
+from aws.sample import Sample
+
+from i2kit.strategy import Scaling
+from i2kit.testing.context import SampleContext
+from i2kit_aws import groups, health
+from i2kit_aws.site import Site
+
+from .group_tools import SAMPLES, ZONES, instances, seen, whole
+
+
+def test_sizes_follow_down_to_nothing(ground: object, site: Site, context: SampleContext) -> None:
+    for size in (1, 3, 2, 0, 2):
+        group = SAMPLES.group(replicas=size)
+        groups.ensure(site, group, context)
+        assert whole(site, group)
+        assert len(seen(site)[group.name].instances) == size
+
+
+def test_who_is_not_ready_leaves_first(ground: object, aws: Sample, bed: Bed, site: Site, context: SampleContext) -> None:
+    group = SAMPLES.group(replicas=4)
+    groups.ensure(site, group, context)
+    ids = sorted(one["InstanceId"] for one in instances(aws))
+    for one in ids[:2]:
+        bed.console(one, 'i2kit {"event": "readiness", "ready": true, "time": "2026-11-24T10:00:00Z", "reason": ""}\n')
+    assert health.of_group(site, group.name).ready == 2
+    groups.ensure(site, evolve(group, replicas=2), context)
+    assert sorted(one["InstanceId"] for one in instances(aws)) == ids[:2]
+    assert whole(site, evolve(group, replicas=2))
+    started = [one for one in aws.activities(group.name) if one["Description"].startswith("Launching")]
+    assert len(started) == 4, "nobody was started meanwhile"
+
+
+def test_who_leaves_by_itself_meanwhile_is_no_trouble(ground: object, aws: Sample, bed: Bed, site: Site, context: SampleContext) -> None:
+    group = SAMPLES.group(replicas=3)
+    groups.ensure(site, group, context)
+    gone = {"code": "ValidationError", "status": 400, "message": "Instance Id not found - No managed instance found for instance ID"}
+    bed.faults.fail("autoscaling:TerminateInstanceInAutoScalingGroup", **gone)
+    groups.ensure(site, evolve(group, replicas=1), context)
+    assert whole(site, evolve(group, replicas=1))
+    assert len(instances(aws)) == 1
+
+
+def test_what_powers_itself_off_is_replaced(ground: object, aws: Sample, bed: Bed, site: Site, context: SampleContext) -> None:
+    group = SAMPLES.group(replicas=2)
+    groups.ensure(site, group, context)
+    before = {one["InstanceId"] for one in instances(aws)}
+    bed.power_off(min(before))
+    after = {one["InstanceId"] for one in instances(aws)}
+    assert len(after) == 2
+    assert len(before & after) == 1
+    assert {one.id for one in health.of_group(site, group.name).instances} == after
+
+
+def test_a_zone_without_capacity_is_made_up_for_by_the_others(ground: object, bed: Bed, site: Site, context: SampleContext) -> None:
+    bed.scarce(zone=ZONES[0])
+    group = SAMPLES.group(replicas=3)
+    groups.ensure(site, group, context)
+    assert [one.state for one in health.of_group(site, group.name).instances] != []
+    assert "capacity" not in str(health.of_group(site, group.name))
+    assert whole(site, group)
+
+
+def test_what_aws_cannot_launch_is_told_in_its_own_words(ground: object, bed: Bed, site: Site, context: SampleContext) -> None:
+    bed.scarce()
+    group = SAMPLES.group(replicas=3)
+    groups.ensure(site, group, context)
+    (failed,) = health.of_group(site, group.name).instances
+    assert (failed.state, failed.ready) == ("failed", False)
+    assert "InsufficientInstanceCapacity - We currently do not have sufficient t3.nano capacity" in failed.reason
+    assert seen(site)[group.name].instances == (failed,)
+    bed.plenty()
+    assert [one.state for one in health.of_group(site, group.name).instances] == ["starting"] * 3
+
+
+def test_a_group_that_shrinks_does_not_start_what_it_lacked(
+    ground: object, aws: Sample, bed: Bed, site: Site, context: SampleContext
+) -> None:
+    group = SAMPLES.group(replicas=2)
+    groups.ensure(site, group, context)
+    bed.scarce()
+    groups.ensure(site, evolve(group, replicas=4), context)
+    groups.ensure(site, evolve(group, replicas=1), context)
+    bed.plenty()
+    assert len(instances(aws)) == 1
+    assert whole(site, evolve(group, replicas=1))
+
+
+def test_a_rollout_pauses_scaling_and_gives_it_back(ground: object, aws: Sample, site: Site, context: SampleContext) -> None:
+    bounds = Scaling(minimum=2, maximum=5, cpu_percent=70)
+    group = evolve(SAMPLES.group(replicas=2), scaling=bounds)
+    groups.ensure(site, group, context)
+    (policy,) = aws.scaling.describe_policies(AutoScalingGroupName=group.name)["ScalingPolicies"]
+    assert policy["TargetTrackingConfiguration"]["TargetValue"] == 70.0
+    paused = evolve(group, scaling=None, replicas=1)
+    groups.ensure(site, paused, context)
+    assert whole(site, paused)
+    assert aws.scaling.describe_policies(AutoScalingGroupName=group.name)["ScalingPolicies"] == []
+    again = evolve(group, replicas=4)
+    groups.ensure(site, again, context)
+    assert whole(site, again)
+
+
+def test_within_its_bounds_the_size_is_awss(ground: object, aws: Sample, site: Site, context: SampleContext) -> None:
+    group = evolve(SAMPLES.group(replicas=2), scaling=Scaling(minimum=2, maximum=5))
+    groups.ensure(site, group, context)
+    aws.scaling.set_desired_capacity(AutoScalingGroupName=group.name, DesiredCapacity=5)
+    groups.ensure(site, evolve(group, restarts=1), context)
+    assert whole(site, evolve(group, restarts=1, replicas=5))
+    smaller = evolve(group, scaling=Scaling(minimum=1, maximum=3))
+    groups.ensure(site, smaller, context)
+    assert whole(site, evolve(smaller, replicas=3))
