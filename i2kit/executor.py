@@ -19,12 +19,11 @@ from attrs import evolve
 
 from i2kit.courses import Course, Stage
 from i2kit.driver import Driver
-from i2kit.endings import ending_of
 from i2kit.errors import I2kitError, Interrupted
 from i2kit.events import Cancel, Event, Report
-from i2kit.log import logger
-from i2kit.plan import Change, ChangeOutcome, Changes, GroupHealth, Observed, Outcome, Result
-from i2kit.resources import Balancer, InstanceGroup, Resource, key
+from i2kit.ledger import Ledger
+from i2kit.plan import Change, ChangeOutcome, Changes, GroupHealth, Observed, Outcome
+from i2kit.resources import Balancer, Resource, key
 from i2kit.rollout import next_step
 from i2kit.steps import Advance, Done, Pause, Remove, Rollout, Undone, Wait
 from i2kit.tools import ChangeContext, Diary, Tools
@@ -74,6 +73,7 @@ class _Executor:
 
     def run(self, changes: Changes, observed: Observed, released: Mapping[str, Resource]) -> Outcome:
         run = self._begin(changes, observed, released)
+        self._ledger = Ledger(run, self._tools, self._report)
         try:
             while run.busy and not (self._cancel.is_set() and not run.under_way):
                 self._turn(run)
@@ -85,7 +85,7 @@ class _Executor:
             self._watchers.shutdown(wait=False, cancel_futures=True)
             self._writer.shutdown(wait=True, cancel_futures=True)
             self._clearer.shutdown(wait=True, cancel_futures=True)
-        return self._outcome(run, changes)
+        return self._ledger.outcome(changes, stopped=self._cancel.is_set())
 
     def _begin(self, changes: Changes, observed: Observed, released: Mapping[str, Resource]) -> UnderWay:
         by_key = {change.key: change for change in changes.changes}
@@ -106,7 +106,7 @@ class _Executor:
 
     def _turn(self, run: UnderWay) -> None:
         if not self._cancel.is_set():
-            self._skip_dependents(run)
+            self._ledger.skip_dependents()
         if run.writing is None:
             self._start(run)
         if not self._cancel.is_set():
@@ -172,10 +172,10 @@ class _Executor:
                 case Wait():
                     return None
                 case Pause(reason=reason):
-                    self._pause(run, course, reason)
+                    self._ledger.pause(course, reason)
                     return None
                 case Done() | Undone():
-                    self._arrive(run, course, action)
+                    self._ledger.arrive(course, action)
                     return None
                 case Advance(position=position, reason=reason):
                     run.moved = True
@@ -244,7 +244,7 @@ class _Executor:
             run.applied.add(change.key)
             run.ready.add(change.key)
         if outcome.result != "skipped":  # an interrupted one is told with those that had not begun
-            self._finish(run, outcome)
+            self._ledger.finish(outcome)
 
     def _moved(self, run: UnderWay, course: Course, action: Any, tried: list[tuple[Change, ChangeOutcome]]) -> None:
         """Take the answer to a step of a rollout."""
@@ -263,7 +263,7 @@ class _Executor:
             self._stumble(run, course, action, change, outcome)
         if isinstance(action, Remove) and action.leftover and key(action.group) not in run.outcomes and tried[-1][1].result == "done":
             run.applied.add(key(action.group))
-            self._finish(run, tried[-1][1])
+            self._ledger.finish(tried[-1][1])
 
     def _stumble(self, run: UnderWay, course: Course, action: Any, change: Change, outcome: ChangeOutcome) -> None:
         """A step of a rollout failed: it is undone, unless it has arrived already, or was on its way back."""
@@ -271,12 +271,12 @@ class _Executor:
             course.failure = outcome.message
             return
         if isinstance(action, Remove) and (action.leftover or not course.rollout.undoing):
-            self._finish(run, outcome)
+            self._ledger.finish(outcome)
             course.rollout = evolve(course.rollout, olds=tuple(one for one in course.rollout.olds if one.name != action.group.name))
             return
         reason = f"{change.action} {change.key}: {outcome.message}"
         if course.rollout.undoing:
-            self._arrive(run, course, Undone(problem=f"putting it back failed: {reason}"))
+            self._ledger.arrive(course, Undone(problem=f"putting it back failed: {reason}"))
             return
         step = self._give_up(run, course, reason)
         if step is not None:
@@ -332,59 +332,6 @@ class _Executor:
         if look.best > before.best or before.last is None:
             self._report(Event(kind="progress", key=f"InstanceGroup/{name}", message=look.shortfall(course.rollout.size)))
 
-    def _arrive(self, run: UnderWay, course: Course, end: Done | Undone) -> None:
-        """End a rollout: give each of its changes its outcome."""
-        course.over = run.moved = True
-        rollout = course.rollout
-        name = key(rollout.new)
-        if isinstance(end, Undone):
-            self._undone(run, course, end)
-            return
-        for each in (name, *(key(old) for old in rollout.olds)):
-            run.ready.add(each)
-            run.applied.add(each)
-            self._close(run, each, "done" if each in course.touched else "unchanged", seconds=self._since(course))
-        for each in rollout.balancers:
-            if all(one.over for one in run.courses.values() if each in one.rollout.balancers) and each not in run.outcomes:
-                run.ready.add(each)
-                run.applied.add(each)
-                touched = any(each in one.touched for one in run.courses.values())
-                self._close(run, each, "done" if touched else "unchanged", seconds=self._since(course))
-
-    def _undone(self, run: UnderWay, course: Course, end: Undone) -> None:
-        name = key(course.rollout.new)
-        ending = ending_of(course, end, there=run.world.group(course.rollout.new.name) is not None)
-        run.applied.discard(name)
-        outcome = ChangeOutcome(
-            key=name,
-            action=run.changes[name].action,
-            result=ending.result,
-            message=ending.message,
-            seconds=self._since(course),
-            log=course.log,
-            rolled_back=ending.rolled_back,
-        )
-        self._finish(run, outcome)
-        for each in course.keys:
-            if each not in run.outcomes:
-                run.applied.discard(each)
-                self._skip(run, each, outcome)
-
-    def _pause(self, run: UnderWay, course: Course, reason: str) -> None:
-        course.over = course.paused = run.moved = True
-        for name in course.keys:
-            if name not in run.outcomes:
-                self._close(run, name, "paused", reason, seconds=self._since(course))
-
-    def _close(self, run: UnderWay, name: str, result: Result, message: str = "", seconds: float = 0.0) -> None:
-        if name in run.outcomes or name not in run.changes:
-            return
-        change = run.changes[name]
-        # A group that was to stay as it is may still have come to nothing: what is gated by it has to know.
-        if change.action == "no-op" and (result == "unchanged" or not isinstance(change.resource, InstanceGroup)):
-            result, message = "unchanged", change.reason
-        self._finish(run, ChangeOutcome(key=name, action=change.action, result=result, message=message, seconds=seconds))
-
     def _last_lines(self, group: str) -> tuple[str, ...]:
         try:
             lines = [
@@ -394,60 +341,6 @@ class _Executor:
         except Exception as error:  # the log is an extra
             return (f"no log: {error}",)
         return tuple(lines)
-
-    def _skip_dependents(self, run: UnderWay) -> None:
-        """What needs something that will not be there is not tried."""
-        progress = True
-        while progress:
-            progress = False
-            for change in list(run.waiting.values()):
-                if stopped := next((one for name in (*change.needs, *change.gates) if (one := run.stopped(name))), None):
-                    del run.waiting[change.key]
-                    self._skip(run, change.key, stopped)
-                    progress = True
-            for course in run.courses.values():
-                needs = run.changes[key(course.rollout.new)].needs
-                if course.started is None and not course.over and (stopped := next((one for n in needs if (one := run.stopped(n))), None)):
-                    course.over = progress = True
-                    for name in course.keys:
-                        self._skip(run, name, stopped)
-
-    def _skip(self, run: UnderWay, name: str, cause: ChangeOutcome) -> None:
-        if cause.result in ("paused", "aborted"):
-            self._close(run, name, cause.result, f"{cause.key} {'waits' if cause.result == 'paused' else 'was aborted'}")
-        else:
-            self._close(run, name, "skipped", f"{cause.key} failed")
-
-    def _finish(self, run: UnderWay, outcome: ChangeOutcome) -> None:
-        run.outcomes[outcome.key] = outcome
-        logger("i2kit.executor").info(
-            "change-finished", key=outcome.key, action=outcome.action, result=outcome.result, seconds=round(outcome.seconds, 3)
-        )
-        self._report(Event(kind="change-finished", key=outcome.key, message=outcome.message or outcome.result))
-        for line in outcome.log:
-            self._report(Event(kind="log", key=outcome.key, message=line))
-        try:
-            self._tools.after(run.changes[outcome.key], outcome)
-        except Exception as error:  # who only listens must not stop what he listens to
-            self._report(Event(kind="notice", key=outcome.key, message=f"a plug-in failed: {type(error).__name__}: {error}"))
-
-    def _since(self, course: Course) -> float:
-        return self._clock.now() - course.started if course.started is not None else 0.0
-
-    def _outcome(self, run: UnderWay, changes: Changes) -> Outcome:
-        """Put the outcomes into the order of the changes; what a cancelled run did not get to is skipped."""
-        left = [change for change in changes.changes if change.key not in run.outcomes]
-        interrupted = self._cancel.is_set() and bool(run.busy or left)
-        for change in left:
-            run.outcomes[change.key] = ChangeOutcome(
-                key=change.key, action=change.action, result="skipped", message="interrupted before it was done"
-            )
-        return Outcome(
-            application=changes.application,
-            environment=changes.environment,
-            changes=tuple(run.outcomes[change.key] for change in changes.changes),
-            interrupted=interrupted,
-        )
 
 
 def _arrived(changes: Mapping[str, Change], rollout: Rollout) -> bool:
