@@ -8,8 +8,9 @@ from types import MappingProxyType
 
 from attrs import evolve, frozen
 
-from i2kit.differences import field_differences, pod_differences
+from i2kit.differences import pod_differences
 from i2kit.errors import InvalidInput, Problem
+from i2kit.fields import field_differences
 from i2kit.plan import Action, Change, Changes, Observed, ObservedResource, Plan
 from i2kit.resources import Balancer, DnsRecord, Image, InstanceGroup, Mark, Network, Resource, Secret, key
 from i2kit.rollouts import rollouts

@@ -1,4 +1,4 @@
-"""What differs between two Pods, or between two states of a resource, in the words of the manifests. Pure.
+"""What differs between two Pods, in the words of the manifests. Pure.
 
 Values of Secrets are in neither an `Image` nor an `InstanceGroup`, so none can show: of a Secret there are its name and its keys' names.
 """
@@ -7,15 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import unified_diff
-from typing import Any
 
-import attrs
 from attrs import frozen
 
 from i2kit.images.locked import Locked, LockedImage, Package
 from i2kit.podfacts import Arguments, Fact, FileText, Order, Part, Pulled, Shown, cores, facts, familiar, short_digest
-from i2kit.resources import Backend, BalancerPort, Boot, Image, InstanceGroup, Resource
-from i2kit.strategy import Scaling
+from i2kit.resources import Boot, Image, InstanceGroup
 
 VALUE_LENGTH = 60
 """How many characters of a value are shown."""
@@ -79,7 +76,7 @@ def pod_differences(
     """
     found = [
         *_image_differences(new, new_image, old, old_image, new_lock, old_lock),
-        *_boot_differences(new.boot, old.boot),
+        *boot_differences(new.boot, old.boot),
         *_sizes(new, old),
     ]
     if not found and new.mark.revision != old.mark.revision:
@@ -271,7 +268,7 @@ def _base(
     if bases[0] == bases[1]:
         return
     if not new_lock or not old_lock:
-        was, now = (_text([familiar(name) for name in sorted(base)]) for base in bases)
+        was, now = (", ".join(map(familiar, sorted(base))) for base in bases)
         yield _changed("base", was, now) if was != now else Difference(path="base", note="changed")
         return
     found = list(_packages(new_lock.base.packages, old_lock.base.packages))
@@ -312,7 +309,8 @@ def _builder(new: Image, new_lock: Locked | None, old: Image, old_lock: Locked |
         yield Difference(path="image format", before=old.format, after=new.format)
 
 
-def _boot_differences(new: Boot, old: Boot) -> Iterator[Difference]:
+def boot_differences(new: Boot, old: Boot) -> Iterator[Difference]:
+    """Yield what changed of what a group's members are told when they boot."""
     for name in sorted({*new.secrets, *old.secrets}):
         was, now = old.secrets.get(name), new.secrets.get(name)
         if was != now:
@@ -322,7 +320,7 @@ def _boot_differences(new: Boot, old: Boot) -> Iterator[Difference]:
         if before != after:
             yield _changed(name.replace("['", "[").replace("']", "]"), before, after)
     if new.search != old.search:
-        yield _changed("DNS search domains", _text(old.search) or "none", _text(new.search) or "none")
+        yield _changed("DNS search domains", ", ".join(old.search) or "none", ", ".join(new.search) or "none")
 
 
 def _sizes(new: InstanceGroup, old: InstanceGroup) -> Iterator[Difference]:
@@ -332,77 +330,3 @@ def _sizes(new: InstanceGroup, old: InstanceGroup) -> Iterator[Difference]:
         yield Difference(path="VM cpu", before=cores(old.cpu_millis), after=cores(new.cpu_millis))
     if new.architecture != old.architecture:
         yield Difference(path="architecture", before=old.architecture, after=new.architecture)
-
-
-# A mark says who made a resource, not what it is; the others are in an image's digest.
-_NOT_COMPARED = frozenset({"mark", "kind", "yaml", "sources"})
-_LABELS = {
-    "memory_mib": "memory in MiB",
-    "cpu_millis": "cpu in thousandths of a core",
-    "grace_seconds": "terminationGracePeriodSeconds",
-    "min_ready_seconds": "minReadySeconds",
-    "progress_deadline_seconds": "progressDeadlineSeconds",
-    "dns_zone": "DNS zone",
-}
-
-
-def field_differences(desired: Resource, seen: Resource) -> tuple[str, ...]:
-    """Return how `seen` has to change to be `desired`, a sentence part each (``"replicas 2 -> 3"``); empty when it is as it should be.
-
-    Both are of one kind. Their marks are not compared.
-    """
-    return tuple(
-        difference
-        for attribute in attrs.fields(type(desired))
-        if attribute.name not in _NOT_COMPARED
-        for before, after in [(getattr(seen, attribute.name), getattr(desired, attribute.name))]
-        if before != after
-        for difference in _field(attribute.name, before, after)
-    )
-
-
-def _field(name: str, before: Any, after: Any) -> Iterator[str]:
-    match name:
-        case "ports":
-            yield from _ports(before, after)
-        case "backends":
-            yield f"groups {_text(before) or 'none'} -> {_text(after) or 'none'}"
-        case "boot":
-            yield from map(str, _boot_differences(after, before))
-        case _:
-            label = _LABELS.get(name, name.replace("_", " "))
-            yield f"{label} {_text(before) or 'none'} -> {_text(after) or 'none'}"
-
-
-def _ports(before: tuple[BalancerPort, ...], after: tuple[BalancerPort, ...]) -> Iterator[str]:
-    was, now = ({(port.port, port.protocol): port for port in ports} for ports in (before, after))
-    told = False
-    for number, protocol in sorted({*was, *now}):
-        old, new = was.get((number, protocol)), now.get((number, protocol))
-        if old == new:
-            continue
-        told = True
-        label = f"port {number}" if protocol == "TCP" else f"port {number}/{protocol}"
-        if old is None or new is None:
-            yield f"{label} {'removed' if new is None else 'added'}"
-            continue
-        if old.target_port != new.target_port:
-            yield f"{label}: target {old.target_port} -> {new.target_port}"
-        if old.name != new.name:
-            yield f"{label}: name {old.name or 'none'} -> {new.name or 'none'}"
-    if not told:
-        yield "ports in another order"
-
-
-def _text(value: Any) -> str:
-    match value:
-        case None:
-            return ""
-        case Backend(group=group, weight=weight):
-            return f"{group} ({weight})"
-        case Scaling(minimum=minimum, maximum=maximum, cpu_percent=percent):
-            return f"{minimum} to {maximum} at {percent}% cpu"
-        case tuple() | list():
-            return ", ".join(map(_text, value))
-        case _:
-            return str(value)

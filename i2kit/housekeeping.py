@@ -12,8 +12,9 @@ from i2kit.driver import Artefact
 from i2kit.environment import Environment
 from i2kit.errors import Held, I2kitError, Interrupted, Problem
 from i2kit.events import Cancel, Event, Report, silent
+from i2kit.journal import Journal
 from i2kit.plan import Change, Changes, Observed, Outcome, Plan
-from i2kit.records import HOUSEKEEPING, Entry, Journal, decode, last_release, superfluous
+from i2kit.records import HOUSEKEEPING, Entry, decode, last_release, superfluous
 from i2kit.registry import Registry
 from i2kit.resources import Balancer, Image, InstanceGroup, Secret, key
 from i2kit.runs import DeployOptions, Run, never

@@ -16,11 +16,12 @@ from i2kit.environment import Environment
 from i2kit.errors import I2kitError, InvalidInput, Problem
 from i2kit.events import Cancel, Event, Report
 from i2kit.images.builder import BuildRequest
+from i2kit.journal import Journal
 from i2kit.manifest.workloads import SecretValue, Workloads
 from i2kit.names import mark_value
 from i2kit.plan import Changes, Observed, Outcome, Plan
 from i2kit.preflight import obstacles
-from i2kit.records import Entry, Journal, decode, last_release, recent, standing
+from i2kit.records import Entry, decode, last_release, recent, standing
 from i2kit.records import positions as recorded_positions
 from i2kit.registry import Registry
 from i2kit.resources import Image, Resource, Secret

@@ -20,7 +20,7 @@ from i2kit.steps import Position
 
 
 class Diary(Protocol):
-    """Where a run writes down what it does, under its claim (`i2kit.records.Journal`); raises `Held` once another run has taken over."""
+    """Where a run writes down what it does, under its claim (`i2kit.journal.Journal`); raises `Held` once another run has taken over."""
 
     def step(self, done: Sequence[str], doing: Sequence[str], positions: Mapping[str, Position] | None = None) -> None:
         """Write down what is done, where rollouts stand and what comes next, before it comes."""

@@ -14,7 +14,7 @@ from unittest.mock import patch
 from attrs import evolve, field, frozen
 from runs import WORKLOADS
 
-from i2kit import housekeeping, operations, pauses, records, releases, stages
+from i2kit import housekeeping, journal, operations, pauses, releases, stages
 from i2kit import runs as i2kit_runs
 from i2kit.calls import limited
 from i2kit.clock import Clock
@@ -184,7 +184,7 @@ class _Patches:
                     self._stack.enter_context(patch.object(module, "Registry", _registry))
                 for module in (operations, releases, pauses, housekeeping):
                     self._stack.enter_context(patch.object(module, "connect", _connect))
-                self._stack.enter_context(patch.object(records, "this_process", lambda: _at_work().holder))
+                self._stack.enter_context(patch.object(journal, "this_process", lambda: _at_work().holder))
         try:
             yield
         finally:

@@ -14,7 +14,7 @@ from i2kit_memory.driver import MemoryDriver
 from i2kit_memory.plugin import PROVIDER
 from i2kit_memory.region import Region
 
-from i2kit import operations, records, releases, stages
+from i2kit import journal, operations, releases, stages
 from i2kit import runs as i2kit_runs
 from i2kit.driver import Driver, Provider
 from i2kit.environment import Environment
@@ -101,7 +101,7 @@ class Run:
             patch.object(stages, "Registry", lambda: registry),
             patch.object(operations, "connect", lambda _environment: self.driver),
             patch.object(releases, "connect", lambda _environment: self.driver),
-            patch.object(records, "this_process", lambda: self.holder),
+            patch.object(journal, "this_process", lambda: self.holder),
         ):
             yield
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from sample import HERE, digest, image, locked, secret, target
 
 from i2kit import differences
-from i2kit.differences import Difference, field_differences, lines, pod_differences
+from i2kit.differences import Difference, lines, pod_differences
+from i2kit.fields import field_differences
 from i2kit.images.locked import Locked, Package
 from i2kit.manifest import loads
 from i2kit.manifest.workloads import (

@@ -14,14 +14,15 @@ from i2kit_memory.driver import MemoryDriver
 from i2kit_memory.region import Region
 from runs import SAMPLES, Run, dead_process, groups, keys, memory, registry_of
 
-from i2kit import executor, records
+from i2kit import executor, journal
 from i2kit.calls import Calls
 from i2kit.driver import CallLimits, Context, LogLine
 from i2kit.errors import ExitCode, Held, Interrupted, InvalidInput, ProviderError
 from i2kit.events import Event
 from i2kit.hookspecs import hookimpl
+from i2kit.journal import Journal
 from i2kit.plan import Change, GroupHealth, Outcome, Plan
-from i2kit.records import Journal, decode, this_process
+from i2kit.records import decode, this_process
 from i2kit.resources import Balancer, InstanceGroup, Resource, key
 from i2kit.runs import DeployOptions
 from i2kit.testing.kill_points import KillPoints
@@ -524,7 +525,7 @@ def test_what_waited_for_its_turn_does_not_begin_after_a_ctrl_c(run: Run, region
 def test_the_lease_is_renewed_while_a_run_that_is_to_stop_finishes_its_step(
     run: Run, region: Region, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(records, "RENEW_SECONDS", 0.0)
+    monkeypatch.setattr(journal, "RENEW_SECONDS", 0.0)
     driver, cancel, renewed, heard = Watched(region), threading.Event(), threading.Semaphore(0), list[bool]()
     append = driver.append_record
 
@@ -549,7 +550,7 @@ def test_steps_of_a_displaced_run_stop_where_they_can(run: Run, region: Region, 
     class Slow(MemoryDriver):
         def apply(self, change: Change, context: Context) -> None:
             assert evolve(run, options=DeployOptions(take_over=True)).deploy(web("2")).ok
-            monkeypatch.setattr(records, "RENEW_SECONDS", 0.0)
+            monkeypatch.setattr(journal, "RENEW_SECONDS", 0.0)
             assert displaced.wait(30)
             try:
                 context.check()

@@ -16,14 +16,15 @@ from i2kit_memory.driver import MemoryDriver
 from i2kit_memory.region import Region
 from runs import ENVIRONMENT, SAMPLES, Run, dead_process, groups, keys, registry_of
 
-from i2kit import executor, housekeeping, records, releases, stages
+from i2kit import executor, housekeeping, journal, records, releases, stages
 from i2kit import runs as i2kit_runs
 from i2kit.driver import Context, Driver
 from i2kit.errors import ExitCode, Held, I2kitError, Interrupted
 from i2kit.events import Cancel
 from i2kit.housekeeping import Garbage
+from i2kit.journal import Journal
 from i2kit.plan import Change, Observed, Plan
-from i2kit.records import Entry, Holder, Journal, decode, paused, positions, standing, this_process
+from i2kit.records import Entry, Holder, decode, paused, positions, standing, this_process
 from i2kit.resources import Balancer, InstanceGroup, Resource, key
 from i2kit.runs import DeployOptions
 from i2kit.strategy import CanaryStep, Strategy
@@ -96,7 +97,7 @@ class World:
                 stack.enter_context(patch.object(module, "connect", lambda _environment: self._driver))
             for module in (housekeeping, i2kit_runs, stages):
                 stack.enter_context(patch.object(module, "Registry", lambda: registry_of(self.folder)))
-            stack.enter_context(patch.object(records, "this_process", lambda: self.holder))
+            stack.enter_context(patch.object(journal, "this_process", lambda: self.holder))
             yield
 
     @property

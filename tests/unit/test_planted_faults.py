@@ -16,8 +16,9 @@ from i2kit import rollout as rollouts
 from i2kit.courses import Stage
 from i2kit.driver import Context
 from i2kit.errors import Held
+from i2kit.journal import Journal
 from i2kit.plan import Change
-from i2kit.records import Journal, decode
+from i2kit.records import decode
 from i2kit.resources import DnsRecord, key
 from i2kit.steps import Pause, Rollout
 from i2kit.strategy import Amount, Strategy

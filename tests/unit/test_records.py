@@ -16,8 +16,9 @@ from runs import SAMPLES, dead_process, memory
 
 from i2kit.driver import Record
 from i2kit.errors import ConflictingRecord, Held, I2kitError, ProviderError
+from i2kit.journal import Journal
 from i2kit.plan import Plan
-from i2kit.records import RECENT_SECONDS, Entry, Journal, decode, encode, last_release, liveness, recent, this_process
+from i2kit.records import RECENT_SECONDS, Entry, decode, encode, last_release, liveness, recent, this_process
 
 
 @pytest.fixture

@@ -32,10 +32,10 @@ def outcome_of(operator: Operator, plan: Plan) -> Outcome | BaseException:
 def test_who_comes_second_is_told_who_holds_the_application_and_the_first_finishes(theirs: Plan, tmp_path: Path) -> None:
     there = Shop(cloud=FakeCloud(boot_seconds=1.0), folder=tmp_path)
     assert there.operator().deploy(OLD).ok
-    told: list[Outcome | BaseException] = []
+    told, first = list[Outcome | BaseException](), threading.Lock()
 
     def second(event: Event) -> None:
-        if not told and event.kind == "change-started":
+        if event.kind == "change-started" and first.acquire(blocking=False):
             told.append(outcome_of(there.operator(), theirs))
 
     assert evolve(there.operator(), report=second).deploy(NEW).ok
@@ -78,10 +78,10 @@ def test_of_two_that_begin_together_at_least_one_finishes_and_nothing_is_left_of
 def test_who_is_displaced_stops_and_the_one_that_took_over_finishes(theirs: Plan, tmp_path: Path) -> None:
     there = Shop(cloud=FakeCloud(boot_seconds=1.0), folder=tmp_path)
     assert there.operator().deploy(OLD).ok
-    told: list[Outcome | BaseException] = []
+    told, first = list[Outcome | BaseException](), threading.Lock()
 
     def second(event: Event) -> None:
-        if not told and "checked before it gets traffic" in event.message:
+        if "checked before it gets traffic" in event.message and first.acquire(blocking=False):
             told.append(outcome_of(there.operator(take_over=True), theirs))
 
     with pytest.raises(Held, match="another run has claimed application 'sample'; this one stops and changes nothing more"):

@@ -12,7 +12,7 @@ from runs import ENVIRONMENT, SAMPLES, memory
 from i2kit import views
 from i2kit.driver import LogLine
 from i2kit.errors import ProviderError
-from i2kit.records import Journal
+from i2kit.journal import Journal
 from i2kit.resources import InstanceGroup
 
 
