@@ -88,8 +88,7 @@ def instance(member: Member, group: str, checks: Sequence[Mapping[str, Health]],
         said = said or Told()
         reason = "" if said.ready else said.reason
         state = "failed" if said.fatal else "starting" if said == Told() else state
-    ready = _serves(member) and not reason
-    return Instance(id=member.id, group=group, state=state, ready=ready, address=member.address, reason=reason)
+    return Instance(id=member.id, group=group, state=state, ready=not reason, address=member.address, reason=reason)
 
 
 def _trouble(target: Health | None) -> str:
