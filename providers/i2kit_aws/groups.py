@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 from i2kit.driver import Context
 from i2kit.errors import ProviderError
@@ -15,6 +15,8 @@ from i2kit_aws.gateway import AwsError, absent
 from i2kit_aws.scaling import Size
 from i2kit_aws.site import Site
 from i2kit_aws.templates import Start, Template
+
+T = TypeVar("T")
 
 # From the end of a guest's grace period to the end of its instance, and of the group that it was in.
 _ENDING_SECONDS = 600.0
@@ -74,8 +76,9 @@ def ensure(site: Site, group: InstanceGroup, context: Context) -> None:
     data = templates.data_of(site, group, start)
     there = _settled(site, group.name, context)
     template = templates.of_group(site, group.name)
-    if template is None:
-        templates.create(site, group, data)
+    if template is None and not templates.create(site, group, data):
+        # An answer was lost, or another run was faster.
+        template = _shown(templates.of_group, site, group, context)
     if roles.is_own(site, group) and (there is None or template is None or templates.profile_in(template.data) != start.profile):
         roles.ensure(site, group, context)
     if template is not None and templates.renew(site, template, data):
@@ -114,8 +117,15 @@ def _create(site: Site, group: InstanceGroup, subnets: Sequence[str], context: C
         wanted = scaling.created(group, subnets, size, targets.of_group(site, group.name), _tags(site, group))
         return site.gateway.call("autoscaling", "CreateAutoScalingGroup", **wanted)
 
-    made = absent("AlreadyExists")(lambda: roles.known(create, _too_early, context))
-    return members.scaling_group(site, group.name) if made is None else None
+    if absent("AlreadyExists")(lambda: waits.accepted(create, _too_early, context)) is not None:
+        return None
+    return _shown(members.scaling_group, site, group, context)
+
+
+def _shown(look: Callable[[Site, str], T | None], site: Site, group: InstanceGroup, context: Context) -> T:
+    """Return what has the group's name already; it need not show at once."""
+    otherwise = f"the name {group.name} is taken, and what has it does not show as the environment's,"
+    return waits.until(lambda: look(site, group.name), context, seconds=waits.HEARSAY_SECONDS, otherwise=otherwise)
 
 
 def _tags(site: Site, group: InstanceGroup) -> dict[str, str]:
@@ -136,8 +146,8 @@ def _update(site: Site, group: InstanceGroup, there: Mapping[str, Any], subnets:
         scaling.keep_size(site, name)
     size = scaling.size_of(group, there)
     there = _without_unready(site, there, size, context)
-    if changes := scaling.changes(there, subnets, size):
-        call("autoscaling", "UpdateAutoScalingGroup", AutoScalingGroupName=name, **changes)
+    given = scaling.changed(group, there, subnets, size)
+    _patiently(lambda: call("autoscaling", "UpdateAutoScalingGroup", **given), context)
     held = tags.unlisted(there.get("Tags"))
     if changed := {one: value for one, value in _tags(site, group).items() if held.get(one) != value}:
         call("autoscaling", "CreateOrUpdateTags", Tags=scaling.listed(name, changed))
@@ -155,22 +165,27 @@ def _without_unready(site: Site, there: Mapping[str, Any], size: Size, context: 
         return there
     # What it lacks is not to be started while others leave.
     bounds = {"MinSize": min(size.least, int(there["MinSize"])), "DesiredCapacity": len(staying)}
-    site.gateway.call("autoscaling", "UpdateAutoScalingGroup", AutoScalingGroupName=name, **bounds)
+    _patiently(lambda: site.gateway.call("autoscaling", "UpdateAutoScalingGroup", AutoScalingGroupName=name, **bounds), context)
     for one in going:
         context.progress(f"{one}, which is not ready, leaves {name}")
-        _dismiss(site, one)
+        _dismiss(site, one, context)
     return {**there, **bounds, "DesiredCapacity": None}
 
 
-def _dismiss(site: Site, instance: str) -> None:
+def _dismiss(site: Site, instance: str, context: Context) -> None:
     """Have a member go and nobody come in its place; nothing happens when it has gone by itself."""
     given = {"InstanceId": instance, "ShouldDecrementDesiredCapacity": True}
     try:
-        site.gateway.call("autoscaling", "TerminateInstanceInAutoScalingGroup", **given)
+        _patiently(lambda: site.gateway.call("autoscaling", "TerminateInstanceInAutoScalingGroup", **given), context)
     except AwsError as error:
         # Auto Scaling has one code for all refusals.
         if error.code != "ValidationError" or _NOT_FOUND not in str(error):
             raise
+
+
+def _patiently(work: Callable[[], T], context: Context) -> T:
+    """Do what Auto Scaling may refuse while it is starting or ending members."""
+    return waits.accepted(work, lambda error: error.code in ("ScalingActivityInProgress", "ResourceInUse"), context)
 
 
 def delete(site: Site, group: InstanceGroup, context: Context) -> None:
@@ -189,7 +204,7 @@ def delete(site: Site, group: InstanceGroup, context: Context) -> None:
 def _delete_scaling_group(site: Site, name: str, context: Context) -> None:
     """Have the group and its members end. Its alarms go with it."""
     try:
-        site.gateway.call("autoscaling", "DeleteAutoScalingGroup", AutoScalingGroupName=name, ForceDelete=True)
+        _patiently(lambda: site.gateway.call("autoscaling", "DeleteAutoScalingGroup", AutoScalingGroupName=name, ForceDelete=True), context)
     except AwsError as error:
         if _NOT_FOUND not in str(error):
             raise

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from i2kit.driver import Context
 from i2kit.names import resource_name
@@ -13,13 +13,9 @@ from i2kit_aws import secrets, tags, waits
 from i2kit_aws.gateway import AwsError, absent
 from i2kit_aws.site import Site
 
-T = TypeVar("T")
-
 OPTION = "instance-profile"
 """The annotation at a Deployment that names an instance profile to use instead of one's own."""
 
-# IAM tells everybody of a change a little later: what needs it is refused until then.
-PATIENCE_SECONDS = 60.0
 _NAME = 64
 _POLICY = "secrets"
 _gone = absent("NoSuchEntity")
@@ -61,9 +57,9 @@ def ensure(site: Site, group: InstanceGroup, context: Context) -> None:
     trust = _text({"Version": "2012-10-17", "Statement": [trusted]})
     policy = _text(policy_of(site, tuple(group.boot.secrets.values())))
     _there(lambda: call("iam", "CreateRole", RoleName=name, AssumeRolePolicyDocument=trust, **given))
-    known(lambda: call("iam", "PutRolePolicy", RoleName=name, PolicyName=_POLICY, PolicyDocument=policy), _unknown, context)
+    waits.accepted(lambda: call("iam", "PutRolePolicy", RoleName=name, PolicyName=_POLICY, PolicyDocument=policy), _unknown, context)
     _there(lambda: call("iam", "CreateInstanceProfile", InstanceProfileName=name, **given))
-    known(lambda: _join(site, name), _unknown, context)
+    waits.accepted(lambda: _join(site, name), _unknown, context)
 
 
 def _join(site: Site, name: str) -> None:
@@ -85,21 +81,9 @@ def delete(site: Site, group: str, context: Context) -> None:
     name, call = name_of(site, group), site.gateway.call
     for role in _roles_in(site, name):
         _gone(lambda role=role: call("iam", "RemoveRoleFromInstanceProfile", InstanceProfileName=name, RoleName=role))  # type: ignore[misc]
-    known(lambda: _gone(lambda: call("iam", "DeleteInstanceProfile", InstanceProfileName=name)), _in_use, context)
+    waits.accepted(lambda: _gone(lambda: call("iam", "DeleteInstanceProfile", InstanceProfileName=name)), _in_use, context)
     _gone(lambda: call("iam", "DeleteRolePolicy", RoleName=name, PolicyName=_POLICY))
-    known(lambda: _gone(lambda: call("iam", "DeleteRole", RoleName=name)), _in_use, context)
-
-
-def known(work: Callable[[], T], unaware: Callable[[AwsError], bool], context: Context) -> T:
-    """Do what AWS may refuse because it has not heard of a change yet: for a while again, if `unaware` says that of the error."""
-    for pause in waits.pauses(PATIENCE_SECONDS):
-        try:
-            return work()
-        except AwsError as error:
-            if not unaware(error):
-                raise
-        waits.rest(pause, context)
-    return work()
+    waits.accepted(lambda: _gone(lambda: call("iam", "DeleteRole", RoleName=name)), _in_use, context)
 
 
 def _unknown(error: AwsError) -> bool:

@@ -78,17 +78,20 @@ def listed(group: str, held: Mapping[str, str]) -> list[dict[str, Any]]:
     return tags.listed(held, ResourceId=group, ResourceType="auto-scaling-group", PropagateAtLaunch=False)
 
 
-def changes(there: Mapping[str, Any], subnets: Sequence[str], size: Size) -> dict[str, Any]:
-    """Return the parameters of an update that a group needs; none when it is as it should be. Pure."""
-    name = str(there["AutoScalingGroupName"])
-    found: dict[str, Any] = {} if launches(there, name) else {"LaunchTemplate": _launched(name)}
+def changed(group: InstanceGroup, there: Mapping[str, Any], subnets: Sequence[str], size: Size) -> dict[str, Any]:
+    """Return the parameters by which a group is updated. Pure.
+
+    Its size is said even where it looks right, for what was read may be older than the last change; but never over what AWS decides.
+    """
+    found: dict[str, Any] = {"AutoScalingGroupName": group.name, "MinSize": size.least, "MaxSize": size.most}
+    if group.scaling is None or not follows_load(there) or there.get("DesiredCapacity") != size.desired:
+        found["DesiredCapacity"] = size.desired
+    if not launches(there, group.name):
+        found["LaunchTemplate"] = _launched(group.name)
     if set(str(there.get("VPCZoneIdentifier") or "").split(",")) != set(subnets):
         found["VPCZoneIdentifier"] = ",".join(subnets)
     if there.get("HealthCheckType") != "EC2":
         found["HealthCheckType"] = "EC2"
-    for bound, value in (("MinSize", size.least), ("MaxSize", size.most), ("DesiredCapacity", size.desired)):
-        if there.get(bound) != value:
-            found[bound] = value
     return found
 
 

@@ -221,11 +221,10 @@ def told_of(data: Mapping[str, Any]) -> str:
     return f"i2kit {digest(data)[:32]}"
 
 
-def create(site: Site, group: InstanceGroup, data: Mapping[str, Any]) -> None:
-    """Make the template of a group, with everything that is known of it. An account has one of a name, so that there are no twins."""
+def create(site: Site, group: InstanceGroup, data: Mapping[str, Any]) -> bool:
+    """Make the template of a group, with everything that is known of it; say whether there was none of its name."""
     held = site.tags(group.mark, group.name, **facts_of(group))
-    # An account has one of a name: an answer that was lost shows by its being there.
-    absent(_ALREADY_THERE)(
+    made = absent(_ALREADY_THERE)(
         lambda: site.gateway.call(
             "ec2",
             "CreateLaunchTemplate",
@@ -235,6 +234,7 @@ def create(site: Site, group: InstanceGroup, data: Mapping[str, Any]) -> None:
             TagSpecifications=tags.specification(held, "launch-template"),
         )
     )
+    return made is not None
 
 
 def renew(site: Site, template: Template, data: Mapping[str, Any]) -> bool:

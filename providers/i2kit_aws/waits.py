@@ -8,9 +8,12 @@ from typing import TypeVar
 
 from i2kit.driver import Context
 from i2kit.errors import ProviderError
+from i2kit_aws.gateway import AwsError
 
 T = TypeVar("T")
 
+HEARSAY_SECONDS = 60.0
+"""How long it takes at most until all of AWS knows of a change."""
 FIRST_SECONDS = 0.5
 GREATEST_SECONDS = 5.0
 _GROWTH = 1.5
@@ -34,6 +37,21 @@ def until(look: Callable[[], T | None], context: Context, *, seconds: float, oth
     what = otherwise if isinstance(otherwise, str) else otherwise()
     hint = "run the same command again: it goes on from where this one stopped"
     raise ProviderError.of("aws-slow", f"{what} after {seconds:.0f} s", hint=hint)
+
+
+def accepted(work: Callable[[], T], passing: Callable[[AwsError], bool], context: Context, *, seconds: float = HEARSAY_SECONDS) -> T:
+    """Return what `work` does; where AWS refuses it with an error that is `passing`, it is done again, for about `seconds` in all.
+
+    For requests that come before word of an earlier one has got around, or while something else goes on.
+    """
+    for pause in pauses(seconds):
+        try:
+            return work()
+        except AwsError as error:
+            if not passing(error):
+                raise
+        rest(pause, context)
+    return work()
 
 
 def pauses(seconds: float) -> Iterator[float]:

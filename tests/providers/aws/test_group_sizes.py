@@ -46,6 +46,29 @@ def test_who_leaves_by_itself_meanwhile_is_no_trouble(ground: object, aws: Sampl
     assert len(instances(aws)) == 1
 
 
+def test_what_auto_scaling_does_not_take_while_it_is_busy_is_said_again(
+    ground: dict[str, list[str]], bed: Bed, site: Site, context: SampleContext
+) -> None:
+    group = SAMPLES.group(replicas=3)
+    groups.ensure(site, group, context)
+    for action in ("UpdateAutoScalingGroup", "TerminateInstanceInAutoScalingGroup", "DeleteAutoScalingGroup"):
+        bed.faults.fail(f"autoscaling:{action}", times=2, code="ScalingActivityInProgress", status=400)
+    groups.ensure(site, evolve(group, replicas=1), context)
+    assert whole(site, evolve(group, replicas=1))
+    groups.delete(site, group, context)
+    assert bed.inventory() == ground
+
+
+def test_a_size_is_said_although_what_is_read_is_old(ground: object, bed: Bed, site: Site, context: SampleContext) -> None:
+    group = SAMPLES.group(replicas=1)
+    groups.ensure(site, group, context)
+    groups.ensure(site, group, context)
+    groups.ensure(site, evolve(group, replicas=2), context)
+    bed.faults.stale("autoscaling:DescribeAutoScalingGroups")
+    groups.ensure(site, evolve(group, replicas=1), context)
+    assert whole(site, evolve(group, replicas=1))
+
+
 def test_what_powers_itself_off_is_replaced(ground: object, aws: Sample, bed: Bed, site: Site, context: SampleContext) -> None:
     group = SAMPLES.group(replicas=2)
     groups.ensure(site, group, context)

@@ -163,7 +163,18 @@ def test_applying_twice_is_one_change(ground: object, bed: Bed, site: Site, cont
     before, since = bed.inventory(), len(bed.journal())
     groups.ensure(site, group, context)
     assert bed.inventory() == before
-    assert not [one["action"] for one in bed.journal(since) if one["effect"]]
+    assert [one["action"] for one in bed.journal(since) if one["effect"]] == ["autoscaling:UpdateAutoScalingGroup"]
+
+
+def test_a_name_that_somebody_else_has_is_told(ground: object, aws: Sample, site: Site, context: SampleContext) -> None:
+    group = SAMPLES.group()
+    aws.template(group.name)
+    with pytest.raises(ProviderError, match=f"the name {group.name} is taken"):
+        groups.ensure(site, group, context)
+    aws.ec2.delete_launch_template(LaunchTemplateName=group.name)
+    aws.group(group.name, size=0)
+    with pytest.raises(ProviderError, match=f"the name {group.name} is taken"):
+        groups.ensure(site, group, context)
 
 
 def test_another_instance_type_is_for_new_members_only(ground: object, aws: Sample, site: Site, context: SampleContext) -> None:
