@@ -247,6 +247,26 @@ def test_a_displaced_run_removes_no_step_any_more(driver: MemoryDriver) -> None:
     assert kinds(driver) == ["claim", "step"]
 
 
+def test_a_record_that_falls_between_two_pages_while_steps_go_displaces_nobody(driver: MemoryDriver) -> None:
+    class Paged(MemoryDriver):
+        skips = True
+
+        def records(self, application: str) -> Any:
+            found = list(super().records(application))
+            if len(found) > 3 and self.skips:
+                self.skips = False
+                journal.clear()
+                return found[:1] + found[3:-2]
+            return found
+
+    journal = Journal(Paged(driver.region), "sample")
+    journal.claim(plan())
+    for number in range(4):
+        journal.step([], [f"Image/{number}"])
+    journal.release([])
+    assert kinds(driver) == ["release"]
+
+
 def test_records_hold_no_secret_values(driver: MemoryDriver) -> None:
     body = encode(entry(plan=plan(secret="1")))
     assert b"canary" not in zstandard.ZstdDecompressor().decompress(body)
