@@ -3,36 +3,44 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from unittest.mock import patch
 
 from attrs import evolve, frozen
 from aws.bed import Bed
 from clouds import Operator
+from runs import dead_process
 from shops import DEADLINE, group_of, shop
 
 from i2kit import executor
+from i2kit.calls import Retries
 from i2kit.clock import Clock
-from i2kit.driver import Driver, Provider
+from i2kit.driver import CallLimits, Driver, Provider
+from i2kit.errors import ProviderError
 from i2kit.plan import Observed, Plan
 from i2kit.records import Entry, Holder, decode, standing, this_process
 from i2kit.resources import Balancer, DnsRecord, InstanceGroup, Network, key
 from i2kit.strategy import Strategy
 from i2kit.testing.cloud.clock import FakeClock
+from i2kit.testing.kill_points import Call, Killed, KillPoints, Phase
 from i2kit.testing.samples import Samples
 from i2kit_aws.driver import AwsDriver
 from i2kit_aws.plugin import PROVIDER, limits
 from i2kit_aws.site import Site
 
+Command = Callable[[Operator], object]
+
 SAMPLES = Samples(provider="aws", format="aws", architecture="x86_64", limits=limits())
 READY = 'i2kit {"event": "readiness", "time": "2026-11-24T10:00:00Z", "ready": true, "reason": ""}\n'
 
 
-def version(number: str = "1", replicas: int = 2, strategy: Strategy = Strategy(), deadline: int = DEADLINE) -> Plan:
-    """A state of the shop: `web` behind a balancer with a name, and `worker` without one."""
-    return shop(number, replicas, strategy, deadline=deadline, samples=SAMPLES)
+def version(
+    number: str = "1", replicas: int = 2, strategy: Strategy = Strategy(), deadline: int = DEADLINE, secret: str | None = None
+) -> Plan:
+    """A state of the shop: `web` behind a balancer with a name, and `worker` without one; `web` uses that version of a Secret."""
+    return shop(number, replicas, strategy, deadline=deadline, samples=SAMPLES, secret=secret)
 
 
 class HastyClock(FakeClock):
@@ -59,10 +67,12 @@ class AwsCloud:
     def environment(self) -> str:
         return self.site.environment.name
 
-    def driver(self) -> Driver:
+    def driver(self, limits: CallLimits | None = None) -> Driver:
+        """Return a driver; `limits` say how often it makes a request again, if otherwise than always."""
         made = AwsDriver(self.site.environment)
         # Sessions read the services' models, which takes longer than most commands here.
-        made.site = evolve(made.site, gateway=evolve(made.site.gateway, sessions=self.site.gateway.sessions))
+        gateway = evolve(made.site.gateway, sessions=self.site.gateway.sessions)
+        made.site = evolve(made.site, gateway=evolve(gateway, retries=Retries(limits)) if limits else gateway)
         return made
 
     def provider(self) -> Provider:
@@ -89,6 +99,27 @@ class AwsShop:
 
     def operator(self, driver: Driver | None = None, holder: Holder | None = None) -> Operator:
         return Operator(cloud=self.cloud, folder=self.folder, driver=driver, holder=holder or this_process())
+
+    def killed(self, command: Command, at: int, phase: Phase) -> Call | None:
+        """Run a command that dies at call `at` of its driver; return that call, or None when the run was over before."""
+        points = KillPoints(self.cloud.driver(), at=at, phase=phase)
+        try:
+            command(self.operator(points, dead_process()))
+        except Killed:
+            points.settle()
+            return points.calls[at - 1]
+        return points.calls[at - 1] if phase == "after_answer" and len(points.calls) == at else None
+
+    def cut_off(self, command: Command, after: int, moment: str) -> str | None:
+        """Run a command none of whose requests gets through once `after` did; return the one it ended at, or None if it did not."""
+        bed = self.cloud.bed
+        since, number = len(bed.journal()), bed.faults.die("*", moment=moment, skip=after)
+        driver = self.cloud.driver(CallLimits(attempts=1, first_delay_seconds=0.0, greatest_delay_seconds=0.0))
+        with suppress(ProviderError):
+            command(self.operator(driver, dead_process()))
+        struck = bed.faults.met(number) > after
+        bed.faults.clear()
+        return f"{after + 1} {bed.journal(since)[after]['action']}" if struck else None
 
     @contextmanager
     def quick(self) -> Iterator[None]:

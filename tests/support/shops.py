@@ -37,9 +37,10 @@ def shop(
     min_ready_seconds: int = 0,
     deadline: int = DEADLINE,
     samples: Samples = SAMPLES,
+    secret: str | None = None,
 ) -> Plan:
-    """Workload `web` behind a balancer with a name, and `worker` without one, by the same strategy."""
-    web = samples.workload(version, replicas=replicas)
+    """Workload `web` behind a balancer with a name, and `worker` without one, by the same strategy; `web` uses a `secret` if any."""
+    web = samples.workload(version, replicas=replicas, secret=secret)
     worker = samples.group(version, replicas=replicas, workload="worker")
     resources = tuple(
         evolve(one, progress_deadline_seconds=deadline, min_ready_seconds=min_ready_seconds) if isinstance(one, InstanceGroup) else one
