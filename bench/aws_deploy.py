@@ -1,8 +1,9 @@
-"""Fifty services on AWS by a script as one would write it with boto3: one request after the other, with the same latency each.
+"""Fifty services on AWS by i2kit, beside a script as one would write it with boto3: one request after the other, with the same latency.
 
-The peer of a deploy: the same network, image, groups, balancers and names, tagged alike. The account is the bed's (tests/beds/aws).
+The peer makes the same network, image, groups, balancers and names, tagged alike; what there is in the end is compared. Also the requests
+of a deploy that finds nothing to do. The account is the bed's (tests/beds/aws), whose server takes one request at a time.
 
-python bench/aws_deploy.py [services]
+python bench/aws_deploy.py [services [services of the peer, whose time is then scaled]]
 """
 
 from __future__ import annotations
@@ -20,10 +21,18 @@ from attrs import frozen
 from aws_upload import one_by_one
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "beds"))
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "support"))
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "downstream"))
 
 from aws.bed import REGION, Bed, running
+from awsshops import SAMPLES, AwsCloud
+from clouds import Operator
 
-from i2kit_aws.blocks import BLOCK_BYTES, Disk
+from i2kit.clock import SystemClock
+from i2kit.environment import Environment
+from i2kit.testing.context import sample_artefact
+from i2kit_aws.blocks import Disk
+from i2kit_aws.site import Site
 
 LATENCY_SECONDS = 0.1
 REPLICAS = 2
@@ -31,8 +40,7 @@ HEALTH_PORT = 10256
 ZONE = "svc.cluster.local"
 TAGS = {"environment": "bench", "application": "shop", "namespace": "default"}
 USER_DATA = {"schema": 1, "healthFrom": ["10.0.0.0/16"], "fields": {}, "search": [f"default.{ZONE}", ZONE]}
-# Not what is measured: bench/aws_upload.py is about uploads.
-DISK_BLOCKS = 8
+VCPUS = "L-1216C47A"
 _POLL_SECONDS = 0.5
 
 
@@ -167,17 +175,60 @@ def _tags(kind: str) -> list[dict[str, Any]]:
     return [{"ResourceType": kind, "Tags": _listed()}]
 
 
+def ready(bed: Bed) -> None:
+    """Empty the account; from now on each request takes its time."""
+    bed.reset()
+    bed.quota("ec2", VCPUS, 10_000)
+    bed.faults.slow("*", LATENCY_SECONDS)
+
+
+def by_script(bed: Bed, services: int, disk: Disk) -> float:
+    """Return the seconds that boto3 takes."""
+    start = time.perf_counter()
+    Script(bed).run(services, disk)
+    seconds = time.perf_counter() - start
+    print(f"boto3, one by one: {services} services in {seconds:.1f} s, {sum(bed.calls().values())} requests of {LATENCY_SECONDS:g} s")
+    return seconds
+
+
+def by_i2kit(bed: Bed, services: int, folder: Path) -> float:
+    """Return the seconds that i2kit takes; then the same once more."""
+    environment = Environment(name=SAMPLES.environment, provider="aws", settings={"region": REGION})
+    operator = Operator(cloud=AwsCloud(bed=bed, site=Site.of(environment), clock=SystemClock()), folder=folder)
+    plan = SAMPLES.plan(*(one for name in range(services) for one in SAMPLES.workload(replicas=REPLICAS, workload=f"web-{name}")))
+    took = []
+    for what in ("i2kit", "i2kit, nothing to do"):
+        since, start = len(bed.journal()), time.perf_counter()
+        outcome = operator.deploy(plan)
+        took.append(time.perf_counter() - start)
+        assert outcome.ok, outcome
+        calls = bed.calls(since)
+        print(f"{what}: {services} services in {took[-1]:.1f} s, {sum(calls.values())} requests")
+    print(f"when there is nothing to do: {', '.join(f'{number} {action}' for action, number in calls.most_common())}")
+    return took[0]
+
+
+def counted(bed: Bed) -> dict[str, int]:
+    """Return how much there is of what, but for parameters: the script keeps no records."""
+    return {kind: len(ones) for kind, ones in bed.inventory().items() if kind != "ssm:parameter"}
+
+
 def main() -> None:
     services = int(sys.argv[1]) if len(sys.argv) > 1 else 50
+    peers = int(sys.argv[2]) if len(sys.argv) > 2 else services
     with tempfile.TemporaryDirectory() as folder, running() as bed:
-        (path := Path(folder, "disk")).write_bytes(os.urandom(DISK_BLOCKS * BLOCK_BYTES))
-        bed.faults.slow("*", LATENCY_SECONDS)
-        start = time.perf_counter()
-        Script(bed).run(services, Disk.of(path))
-        seconds = time.perf_counter() - start
-        there = {kind: len(ones) for kind, ones in bed.inventory().items()}
-        print(f"boto3, one by one: {services} services in {seconds:.1f} s, {sum(bed.calls().values())} requests of {LATENCY_SECONDS:g} s")
-        print(f"there are {', '.join(f'{number} {kind}' for kind, number in there.items())}")
+        os.environ.update(bed.environment)
+        disk = Disk.of(sample_artefact(SAMPLES.image(), Path(folder)).files["disk"])
+        ready(bed)
+        peer = by_script(bed, peers, disk)
+        theirs = counted(bed)
+        ready(bed)
+        seconds = by_i2kit(bed, services, Path(folder))
+        print(f"ratio {seconds / (peer * services / peers):.2f}, by time for one service")
+        if services == peers:
+            ours = counted(bed)
+            different = {kind: (theirs.get(kind, 0), ours.get(kind, 0)) for kind in theirs | ours if theirs.get(kind) != ours.get(kind)}
+            print(f"there is the same, but for (boto3, i2kit): {different}" if different else "there is the same")
 
 
 if __name__ == "__main__":
