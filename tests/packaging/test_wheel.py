@@ -89,7 +89,7 @@ def test_a_plugin_installed_from_its_folder_is_listed(installed: Path, tmp_path:
 
 
 def test_hellos_plan_applies_on_the_plugin(installed: Path, tmp_path: Path) -> None:
-    # The image store is the machine's, where `make images` has put hello's image; here it may have to be made first.
+    # The image store is the machine's, where `make image-hello` has put hello's; here it may have to be made first.
     if "hello:1" not in call(installed / "i2kit", "images", "ls", cwd=tmp_path):
         call(installed / "python", ROOT / "examples" / "hello" / "image" / "build.py", "--out", tmp_path / "layout", cwd=tmp_path)
     cloud, environment = tmp_path / "cloud.json", tmp_path / "environment.yml"
