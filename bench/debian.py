@@ -3,7 +3,8 @@
     python bench/debian.py [rounds] [folder to keep the Debian VM in]
 
 The Debian VM is what `mmdebstrap` (run as root) makes of its smallest variant with systemd, udev and the kernel's package: systemd-networkd
-asks for the address, and busybox httpd is a unit. Both are booted directly (PVH), from memory and from an ext4 disk.
+asks for the address, and busybox httpd is a unit. Both are booted directly (PVH), from memory and from an ext4 disk. On the clock, and in
+processor time, which says more on a machine that is busy.
 """
 
 from __future__ import annotations
@@ -49,17 +50,22 @@ def main() -> None:
         debian = Files(kept / "kernel", kept / "vmlinux", kept / "initrd", CMDLINE, disk=kept / "disk")
         ours = hello(scratch)
         times: dict[str, list[float]] = {}
+        worked: dict[str, list[float]] = {}
         for _ in range(rounds):
             for name, files in (("hello", ours), ("Debian", debian)):
                 with Vm(files, MEMORY_MIB, scratch=scratch) as vm:
                     seconds = vm.seconds_to_serve(SECONDS)
-                if seconds is None:
-                    raise SystemExit(f"{name}: no answer within {SECONDS:.0f} s\n{vm.console()}")
+                    if seconds is None:
+                        raise SystemExit(f"{name}: no answer within {SECONDS:.0f} s\n{vm.console()}")
+                    worked.setdefault(name, []).append(vm.processor_seconds())
                 times.setdefault(name, []).append(seconds)
     for name, values in times.items():
-        print(f"{name}: {statistics.median(values):.2f} s to HTTP 200 (median of {rounds}, least {min(values):.2f} s)")
-    ratio = statistics.median(times["Debian"]) / statistics.median(times["hello"])
-    print(f"Debian takes {ratio:.1f} times as long; the aim is {AIM:.0f}: {'met' if ratio >= AIM else 'missed'}")
+        processor = f"{statistics.median(worked[name]):.2f} s of processor time"
+        print(f"{name}: {statistics.median(values):.2f} s to HTTP 200 (median of {rounds}, least {min(values):.2f} s), {processor}")
+    ratio, working = (statistics.median(found["Debian"]) / statistics.median(found["hello"]) for found in (times, worked))
+    print(
+        f"Debian takes {ratio:.1f} times as long, {working:.1f} times the processor time; the aim is {AIM:.0f} times as long: {'met' if ratio >= AIM else 'missed'}"
+    )
 
 
 def make(folder: Path) -> None:
