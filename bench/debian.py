@@ -63,9 +63,8 @@ def main() -> None:
         processor = f"{statistics.median(worked[name]):.2f} s of processor time"
         print(f"{name}: {statistics.median(values):.2f} s to HTTP 200 (median of {rounds}, least {min(values):.2f} s), {processor}")
     ratio, working = (statistics.median(found["Debian"]) / statistics.median(found["hello"]) for found in (times, worked))
-    print(
-        f"Debian takes {ratio:.1f} times as long, {working:.1f} times the processor time; the aim is {AIM:.0f} times as long: {'met' if ratio >= AIM else 'missed'}"
-    )
+    print(f"Debian takes {ratio:.1f} times as long, and {working:.1f} times the processor time")
+    print(f"the aim is {AIM:.0f} times as long: {'met' if ratio >= AIM else 'missed'}")
 
 
 def make(folder: Path) -> None:
