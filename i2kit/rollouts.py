@@ -79,10 +79,12 @@ def _rollout(
     if position.undo and not position.aborted:
         # The run died while it put the old revision back: whoever runs again wants it tried again, from the first step.
         position = Position(to=group.name, before=position.before)
+    # A run that died may have begun to take members from the old group: what counts is what it found.
+    live_size = position.before if position.before is not None else before
     return Rollout(
         workload=workload,
         new=group,
-        size=_size(group, before),
+        size=_size(group, live_size),
         olds=olds,
         stable=stable,
         strategy=plan.strategies.get(key(group), Strategy()),
