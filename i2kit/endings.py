@@ -28,7 +28,7 @@ def ending_of(course: Course, end: Undone, *, there: bool) -> Ending:
         course.failure or rollout.position.undo,
         f"{stable.name} serves again" if back and stable else "",
         "the group was removed" if stable is None and not kept else "",
-        f"{rollout.new.name} is kept to be looked at" if kept else "",
+        f"{rollout.new.name} is {'kept to be looked at' if rollout.keep_failed else 'left; the next deploy removes it'}" if kept else "",
         end.problem,
     ]
     aborted = rollout.position.aborted and not end.problem

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
 from attrs import evolve
-from shops import Shop, again_is_nothing, group_of, groups_in, is_as_planned, shop
+from shops import Shop, again_is_nothing, group_of, groups_in, is_as_planned, results, shop, weights_in
 
-from i2kit.plan import Outcome, Plan
+from i2kit.events import Event
+from i2kit.plan import Observed, Outcome, Plan
 from i2kit.resources import Balancer, BalancerPort, DnsRecord, InstanceGroup, key
 from i2kit.strategy import CanaryStep, Strategy
-from i2kit.testing.cloud import Behaviour, FakeCloud, dies_after, never_boots, never_ready, never_starts
+from i2kit.testing.cloud import Behaviour, FakeCloud, Faults, dies_after, never_boots, never_ready, never_starts
+from i2kit.testing.cloud.faults import INSTANCES
 
 OLD = shop("1", 3)
 STRATEGIES = {
@@ -82,7 +85,7 @@ def test_the_old_version_is_put_back_whole(bad: str, strategy: str, changed: boo
 def test_one_workload_is_undone_and_the_other_arrives(there: Shop) -> None:
     new = shop("2", 3)
     outcome = failing(there, new, never_ready(), "worker")
-    assert outcome.rolled_back
+    assert outcome.rolled_back, "\n".join(results(outcome))
     truth = there.cloud.truth()
     assert groups_in(truth) == {group_of(new).name: (3, 3), group_of(OLD, "worker").name: (3, 3)}
     assert {one.key: one.result for one in outcome.changes}[key(group_of(new))] == "done"
@@ -92,7 +95,7 @@ def test_a_first_deploy_that_fails_has_nothing_to_go_back_to_and_leaves_no_group
     there = Shop(cloud=FakeCloud(), folder=tmp_path)
     outcome = failing(there, OLD, never_ready(log=("no space left",)))
     assert not outcome.ok
-    assert not outcome.rolled_back
+    assert not outcome.rolled_back, "\n".join(results(outcome))
     assert groups_in(there.cloud.truth()) == {}
     assert any("no space left" in line for one in outcome.changes for line in one.log)
 
@@ -118,3 +121,69 @@ def test_names_that_a_run_had_changed_before_it_died_are_put_back_when_its_versi
     assert there.killed(lambda run: run.deploy(new), change, "after_effect")
     assert failing(there, new, never_ready()).rolled_back
     assert everything(there) == before
+
+
+NEW = shop("2", 3)
+
+
+def test_a_version_for_which_there_is_no_room_is_undone(there: Shop) -> None:
+    before = everything(there)
+    there.cloud.faults = Faults(quotas={INSTANCES: 6})
+    outcome = there.operator().deploy(NEW)
+    assert outcome.rolled_back, "\n".join(results(outcome))
+    assert everything(there) == before
+    assert all("quota" in one.message for one in outcome.changes if one.result == "failed")
+
+
+def test_a_version_to_which_the_traffic_cannot_be_moved_is_undone_and_the_other_workload_arrives(there: Shop) -> None:
+    def relent(event: Event) -> None:
+        if event.kind == "rolled-back":
+            there.cloud.refuse("Balancer/*", "")
+
+    there.cloud.refuse("Balancer/*", "it is locked")
+    outcome = evolve(there.operator(), report=relent).deploy(NEW)
+    assert outcome.rolled_back, "\n".join(results(outcome))
+    truth = there.cloud.truth()
+    assert groups_in(truth) == {group_of(OLD).name: (3, 3), group_of(NEW, "worker").name: (3, 3)}
+    assert weights_in(truth) == {group_of(OLD).name: 100}
+    assert any("update Balancer/" in one.message and "it is locked" in one.message for one in outcome.changes)
+
+
+def test_what_cannot_be_put_back_is_said_and_tried_again_by_the_next_deploy(there: Shop) -> None:
+    there.cloud.behave(group_of(NEW).name, never_ready())
+    moved = threading.Event()
+
+    def refuse_once_half_way(truth: Observed) -> None:
+        groups = groups_in(truth, "web")
+        if group_of(NEW).name in groups and not moved.is_set():
+            moved.set()
+            there.cloud.refuse("Balancer/*", "the quota is full")
+
+    there.cloud.watch(refuse_once_half_way)
+    outcome = there.operator().deploy(shop("2", 3, Strategy(type="recreate")))
+    assert not outcome.ok
+    assert not outcome.rolled_back, "\n".join(results(outcome))
+    assert any("putting it back failed" in one.message for one in outcome.changes), results(outcome)
+    there.cloud.refuse("Balancer/*", "")
+    assert there.operator().deploy(OLD).ok
+    is_as_planned(there, OLD)
+
+
+def test_an_old_group_that_cannot_be_removed_does_not_undo_what_has_arrived(there: Shop) -> None:
+    there.cloud.refuse(key(group_of(OLD)), "it is locked")
+    green = shop("2", 3, Strategy(type="blue-green"))
+    outcome = there.operator().deploy(green)
+    assert not outcome.ok
+    assert not outcome.rolled_back
+    assert [one.key for one in outcome.changes if one.result == "failed"] == [key(group_of(OLD))]
+    assert weights_in(there.cloud.truth()) == {group_of(green).name: 100}
+    there.cloud.refuse(key(group_of(OLD)), "")
+    assert there.operator().deploy(green).ok
+    is_as_planned(there, green)
+
+
+def test_a_balancer_that_is_lost_meanwhile_is_seen_by_the_next_deploy(there: Shop) -> None:
+    (balancer,) = [one for one in OLD.resources if isinstance(one, Balancer)]
+    there.cloud.remove(key(balancer))
+    assert there.operator().deploy(NEW).ok
+    is_as_planned(there, NEW)
