@@ -35,6 +35,8 @@ _PASSING = frozenset(
         "RequestThrottledException",
         "TooManyRequestsException",
         "RequestLimitExceeded",
+        "EC2ThrottledException",
+        "SlowDown",
         "PriorRequestNotComplete",
         "TooManyUpdates",
         "RequestTimeout",
@@ -52,6 +54,7 @@ _PASSING = frozenset(
         "ResourceContention",
     }
 )
+_TOO_MANY_REQUESTS = 429
 # No answer, or half of one: nobody knows whether the request had its effect.
 _LOST = (botocore.exceptions.HTTPClientError, botocore.exceptions.ConnectionError, ResponseParserError)
 _AWS_DOMAINS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
@@ -260,7 +263,7 @@ def _refused(about: str, operation: str, error: ClientError) -> ProviderError:
         return MissingCredentials.of("aws-credentials", f"{error.operation_name}: {code}: {_words(error)}", hint=_CREDENTIALS)
     if code in _EXPIRED or code in _UNKNOWN:
         return MissingCredentials.of("aws-credentials", f"{about}: {code}: {_words(error)}", hint=_CREDENTIALS)
-    if code in _PASSING or told.get("HTTPStatusCode", 0) >= 500:
+    if code in _PASSING or (status := told.get("HTTPStatusCode", 0)) >= 500 or status == _TOO_MANY_REQUESTS:
         passing = TransientError.of("aws-unavailable", f"{about}: {code}: {_words(error)}")
         asked = str(told.get("HTTPHeaders", {}).get("retry-after", ""))
         passing.retry_after = float(asked) if asked.isdecimal() else None

@@ -134,8 +134,10 @@ def _tags(site: Site, group: InstanceGroup) -> dict[str, str]:
 
 
 def _too_early(error: AwsError) -> bool:
-    """Whether Auto Scaling has not heard yet of an instance profile, or still has of a target group. It has one code for all refusals."""
-    return "Invalid IAM Instance Profile" in str(error) or ("arget group" in str(error) and _NOT_FOUND in str(error))
+    """Whether Auto Scaling has not heard yet of what a template names, or still has of a target group. It has one code for all refusals."""
+    told = str(error)
+    unknown = "launch template" in told and "does not exist" in told
+    return unknown or "Invalid IAM Instance Profile" in told or ("arget group" in told and _NOT_FOUND in told)
 
 
 def _update(site: Site, group: InstanceGroup, there: Mapping[str, Any], subnets: Sequence[str], context: Context) -> None:
@@ -163,23 +165,26 @@ def _without_unready(site: Site, there: Mapping[str, Any], size: Size, context: 
     going = [one.id for one in judged if not one.ready][: max(0, len(staying) - size.desired)]
     if not going:
         return there
-    # What it lacks is not to be started while others leave.
-    bounds = {"MinSize": min(size.least, int(there["MinSize"])), "DesiredCapacity": len(staying)}
+    # What it lacks is not to be started while others leave. While AWS moves members to other zones there is one too many.
+    least, most = min(size.least, int(there["MinSize"])), max(len(staying), int(there["MaxSize"]))
+    bounds = {"MinSize": least, "MaxSize": most, "DesiredCapacity": len(staying)}
     _patiently(lambda: site.gateway.call("autoscaling", "UpdateAutoScalingGroup", AutoScalingGroupName=name, **bounds), context)
     for one in going:
         context.progress(f"{one}, which is not ready, leaves {name}")
-        _dismiss(site, one, context)
+        _dismiss(site, name, one, context)
     return {**there, **bounds, "DesiredCapacity": None}
 
 
-def _dismiss(site: Site, instance: str, context: Context) -> None:
+def _dismiss(site: Site, group: str, instance: str, context: Context) -> None:
     """Have a member go and nobody come in its place; nothing happens when it has gone by itself."""
     given = {"InstanceId": instance, "ShouldDecrementDesiredCapacity": True}
     try:
         _patiently(lambda: site.gateway.call("autoscaling", "TerminateInstanceInAutoScalingGroup", **given), context)
     except AwsError as error:
-        # Auto Scaling has one code for all refusals.
-        if error.code != "ValidationError" or _NOT_FOUND not in str(error):
+        # Auto Scaling has one code for all refusals: what its words do not say, that it is about to leave by itself, is seen.
+        if error.code != "ValidationError":
+            raise
+        if _NOT_FOUND not in str(error) and any(one.id == instance and not one.leaving for one in members.of_group(site, group)):
             raise
 
 

@@ -147,7 +147,7 @@ def ensure(site: Site, balancer: Balancer, listeners: Sequence[Listener], place:
     """Have the balancer's security group as it should be, and return its id."""
     wanted = tags_of(site, balancer)
     there = find(site, balancer.name) or _made(site, balancer, wanted, place, context)
-    _retagged(site, there, wanted)
+    site.retag(there.id, there.tags, wanted)
     rules = rules_of(listeners, balancer.scope, place)
     if extra := [*there.strange, *(one.permission for one in sorted(there.rules - rules, key=str))]:
         gone = absent("InvalidPermission.NotFound")
@@ -185,14 +185,6 @@ def _made(site: Site, balancer: Balancer, wanted: Mapping[str, str], place: Loca
 
 def _named(name: str, vpc: str) -> list[dict[str, Any]]:
     return [{"Name": "group-name", "Values": [name]}, {"Name": "vpc-id", "Values": [vpc]}]
-
-
-def _retagged(site: Site, there: Guard, wanted: Mapping[str, str]) -> None:
-    stale = [{"Key": key} for key in sorted(there.tags) if key.startswith(tags.PREFIX) and key not in wanted]
-    if changed := {key: value for key, value in wanted.items() if there.tags.get(key) != value}:
-        site.gateway.call("ec2", "CreateTags", Resources=[there.id], Tags=tags.listed(changed))
-    if stale:
-        site.gateway.call("ec2", "DeleteTags", Resources=[there.id], Tags=stale)
 
 
 def _let_in(site: Site, group: str, rules: Sequence[Rule]) -> None:

@@ -236,10 +236,10 @@ _ROLES = (
     ),
     Statement(
         sid="GiveRolesToInstances",
-        why="To instances of EC2, and to nothing else.",
+        why="To instances of EC2 (in China it has another name), and to nothing else.",
         actions=_of("iam", "PassRole"),
         resources=("arn:aws:iam::*:role/i2kit/*",),
-        condition={"StringEquals": {"iam:PassedToService": "ec2.amazonaws.com"}},
+        condition={"StringEquals": {"iam:PassedToService": ["ec2.amazonaws.com", "ec2.amazonaws.com.cn"]}},
     ),
     Statement(
         sid="LetServicesWork",

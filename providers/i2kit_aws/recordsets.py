@@ -46,16 +46,17 @@ def claim(site: Site, zone: str, record: DnsRecord, address: Address, *, alone: 
     ``aws-name-taken``) when the name is another's.
     """
     wanted = [answer_set(record, address), owner_set(record)]
-    there = Standing() if alone else read(site, zone, record.name)
+    there, refusal = Standing() if alone else read(site, zone, record.name), ""
     for _ in range(_TRIES):
         refuse_taken(record, there)
         if there.owner is None and not there.answers:
-            if _change(site, zone, "CREATE", wanted):
-                return
-        elif _change(site, zone, "UPSERT", wanted, before=_in_the_way(record, there)):
+            refusal = _refusal(site, zone, "CREATE", wanted)
+        else:
+            refusal = _refusal(site, zone, "UPSERT", wanted, before=_in_the_way(record, there))
+        if not refusal:
             return
         there = read(site, zone, record.name)
-    raise ProviderError.of("aws-slow", f"{record.name} changes again and again", hint="run the same command again")
+    raise _unfit(record, refusal)
 
 
 def _in_the_way(record: DnsRecord, there: Standing) -> list[RecordSet]:
@@ -80,14 +81,21 @@ def refuse_taken(record: DnsRecord, there: Standing) -> None:
 
 def give_up(site: Site, zone: str, record: DnsRecord) -> None:
     """Remove a name with its owner, if it is ours; nothing else is touched."""
+    refusal = ""
     for _ in range(_TRIES):
         there = absent("NoSuchHostedZone")(lambda: read(site, zone, record.name))
         if there is None or there.owner is None or not there.belongs_to(record):
             return
         kind = there.record.type if there.record else record.type
-        if _change(site, zone, "DELETE", [*(one for one in there.answers if one["Type"] == kind), there.owner]):
+        refusal = _refusal(site, zone, "DELETE", [*(one for one in there.answers if one["Type"] == kind), there.owner])
+        if not refusal:
             return
-    raise ProviderError.of("aws-slow", f"{record.name} changes again and again", hint="run the same command again")
+    raise _unfit(record, refusal)
+
+
+def _unfit(record: DnsRecord, refusal: str) -> ProviderError:
+    # It has one code for what changes at the same time and for what it never takes.
+    return ProviderError.of("aws-slow", f"{record.name}: Route 53 refuses every change: {refusal}", hint="run the same command again")
 
 
 def read(site: Site, zone: str, name: str) -> Standing:
@@ -111,8 +119,8 @@ def _sets(answer: Mapping[str, Any]) -> Sequence[RecordSet]:
     return answer.get("ResourceRecordSets") or ()
 
 
-def _change(site: Site, zone: str, action: str, wanted: Sequence[RecordSet], before: Sequence[RecordSet] = ()) -> bool:
-    """Make changes, all or none; say whether they fitted what is there."""
+def _refusal(site: Site, zone: str, action: str, wanted: Sequence[RecordSet], before: Sequence[RecordSet] = ()) -> str:
+    """Make changes, all or none; return why they do not fit what is there, empty when they did."""
     changes = [{"Action": "DELETE", "ResourceRecordSet": one} for one in before]
     changes += [{"Action": action, "ResourceRecordSet": one} for one in wanted]
     try:
@@ -120,5 +128,5 @@ def _change(site: Site, zone: str, action: str, wanted: Sequence[RecordSet], bef
     except AwsError as error:
         if error.code != "InvalidChangeBatch":
             raise
-        return False
-    return True
+        return error.problems[0].message
+    return ""

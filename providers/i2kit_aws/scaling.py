@@ -18,7 +18,6 @@ NEEDED_PROCESSES = ("Launch", "Terminate", "HealthCheck", "ReplaceUnhealthy", "A
 """What Auto Scaling has to do by itself; it stops launching where nothing has come of it for a day."""
 
 _CPU = "ASGAverageCPUUtilization"
-_MISSING = "not found"
 
 
 @frozen(kw_only=True)
@@ -124,9 +123,14 @@ def keep_size(site: Site, group: str) -> None:
     try:
         site.gateway.call("autoscaling", "DeletePolicy", AutoScalingGroupName=group, PolicyName=policy_name(group))
     except AwsError as error:
-        # Auto Scaling has one code for everything that is wrong.
-        if _MISSING not in str(error):
+        # Auto Scaling has one code for everything that is wrong, and does not document its words for this.
+        if error.code != "ValidationError" or _has_policy(site, group):
             raise
+
+
+def _has_policy(site: Site, group: str) -> bool:
+    asked = {"AutoScalingGroupName": group, "PolicyNames": [policy_name(group)]}
+    return any(site.gateway.pages("autoscaling", "DescribePolicies", "ScalingPolicies", **asked))
 
 
 def policies(site: Site) -> dict[str, int]:

@@ -14,7 +14,7 @@ from i2kit.driver import Context
 from i2kit.errors import ProviderError
 from i2kit.plan import ObservedResource
 from i2kit.resources import Mark, Secret
-from i2kit_aws import tags
+from i2kit_aws import tags, waits
 from i2kit_aws.gateway import AwsError, absent
 from i2kit_aws.site import Site
 
@@ -24,6 +24,8 @@ _PREFIX = "b:"
 _PIECE = 4096 - len(_PREFIX)
 # The most that one request removes, and how often it is said how far it got.
 _AT_ONCE = 10
+# AWS says: after deleting a parameter, wait for at least 30 seconds before making another of its name.
+_GONE_SECONDS = 120.0
 _TOO_MANY = "an account has at most 10,000 of them in a region; `i2kit gc` removes Secrets that nothing uses any more"
 
 
@@ -80,11 +82,25 @@ def ensure(site: Site, secret: Secret, context: Context) -> None:
     wanted = _pieces(secret, context)
     facts = _Facts(mark=secret.mark, secret=secret.secret, version=secret.version, of=len(wanted))
     given = {"Description": facts.text(), "Tags": tags.listed(site.tags(secret.mark, secret.name))}
+    path, refused = path_of(site, secret.name), dict[str, str]()
     for number, (rest, value) in enumerate(wanted.items()):
         if number and number % _AT_ONCE == 0:
             context.progress(f"{number} of {len(wanted)} parameters of {secret.name} are there")
         context.check()
-        _put(site, f"{path_of(site, secret.name)}{rest}", value, given)
+        if not _put(site, f"{path}{rest}", value, given):
+            refused[f"{path}{rest}"] = value
+    if not refused:
+        return
+
+    def there() -> bool | None:
+        """Whether what is said to be there is: for a while after a parameter was deleted AWS may refuse another of its name."""
+        known = set(_names(site, path))
+        lacking = {name: value for name, value in refused.items() if name not in known}
+        for name, value in lacking.items():
+            _put(site, name, value, given)
+        return None if lacking else True
+
+    waits.until(there, context, seconds=_GONE_SECONDS, otherwise=f"AWS says that parameters of {secret.name} exist, and does not show them")
 
 
 def _pieces(secret: Secret, context: Context) -> dict[str, str]:
@@ -98,12 +114,12 @@ def _pieces(secret: Secret, context: Context) -> dict[str, str]:
     return found or {"": _PREFIX}
 
 
-def _put(site: Site, name: str, value: str, given: Mapping[str, Any]) -> None:
+def _put(site: Site, name: str, value: str, given: Mapping[str, Any]) -> bool:
+    """Make a parameter; False when AWS says that there is one of that name."""
     # Neither Overwrite, which does not go with tags, nor a key: AWS's own encrypts, which is for whoever may read the parameter.
     try:
-        absent("ParameterAlreadyExists")(
-            lambda: site.gateway.call("ssm", "PutParameter", Name=name, Value=value, Type="SecureString", **given)
-        )
+        put = {"Name": name, "Value": value, "Type": "SecureString", **given}
+        return absent("ParameterAlreadyExists")(lambda: site.gateway.call("ssm", "PutParameter", **put)) is not None
     except AwsError as error:
         if error.code != "ParameterLimitExceeded":
             raise
@@ -112,12 +128,16 @@ def _put(site: Site, name: str, value: str, given: Mapping[str, Any]) -> None:
 
 def delete(site: Site, secret: Secret, context: Context) -> None:
     """Remove all parameters of the Secret; nothing happens when there are none."""
-    path = path_of(site, secret.name)
-    found = (str(one["Name"]) for one in _described(site, {"Key": "Name", "Option": "BeginsWith", "Values": [path]}))
-    names = [name for name in found if name == path or name.startswith(f"{path}/")]
+    names = _names(site, path_of(site, secret.name))
     for start in range(0, len(names), _AT_ONCE):
         context.check()
         site.gateway.call("ssm", "DeleteParameters", Names=names[start : start + _AT_ONCE])
+
+
+def _names(site: Site, path: str) -> list[str]:
+    """Return the names of the parameters at and below a path."""
+    found = (str(one["Name"]) for one in _described(site, {"Key": "Name", "Option": "BeginsWith", "Values": [path]}))
+    return [name for name in found if name == path or name.startswith(f"{path}/")]
 
 
 def _described(site: Site, wanted: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

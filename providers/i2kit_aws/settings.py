@@ -29,6 +29,10 @@ NETWORK = {
 
 # AWS keeps "aws:" for itself, and i2kit tells its own resources by "i2kit:".
 _OWN_PREFIXES = ("aws:", "i2kit:")
+# What every service that is used takes: EC2 takes all characters, load balancers, parameters and roles these; snapshots the fewest of them.
+_TAG_NAME, _TAG_VALUE = re.compile(r"[\w .:/=+@-]{1,127}"), re.compile(r"[\w .:/=+@-]{0,255}")
+_TAGS_EXPECTED = "names of 1 to 127 and values of at most 255 letters, digits, spaces and _.:/=+-@"
+_MOST_TAGS = 25
 # A VPC is at most a /16; up to six subnets of it need sixteen addresses each at the least, and VMs more than that.
 _GREATEST, _SMALLEST = 16, 24
 
@@ -108,8 +112,10 @@ def _wrong(given: Mapping[str, Any]) -> Iterator[_Wrong]:
     for name, value in tags.items():
         if str(name).startswith(_OWN_PREFIXES) or str(name) == "Name":
             yield "provider.tags", f"has {name!r}", "names other than Name and those that begin with aws: or i2kit:"
-        if not 0 < len(str(name)) <= 128 or not isinstance(value, str | int) or len(str(value)) > 256:
-            yield f"provider.tags[{name}]", f"is {value!r}", "names of at most 128 and values of at most 256 characters"
+        if not isinstance(value, str | int) or not _TAG_NAME.fullmatch(str(name)) or not _TAG_VALUE.fullmatch(str(value)):
+            yield f"provider.tags[{name}]", f"is {value!r}", _TAGS_EXPECTED
+    if len(tags) > _MOST_TAGS:
+        yield "provider.tags", f"has {len(tags)} tags", f"at most {_MOST_TAGS}: AWS takes 50 with i2kit's own"
 
 
 def _wrong_network(given: Mapping[str, Any]) -> Iterator[_Wrong]:

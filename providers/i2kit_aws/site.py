@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from attrs import evolve, field, frozen
 
 from i2kit.driver import Context
@@ -46,6 +48,14 @@ class Site:
     def tags(self, mark: Mark, name: str, **facts: str) -> dict[str, str]:
         """Return everything a resource is tagged with: the user's own tags too."""
         return {**self.settings.tags, **tags.tags_of(mark, name, **facts)}
+
+    def retag(self, resource: str, held: Mapping[str, str], wanted: Mapping[str, str]) -> None:
+        """Bring a resource of EC2 from the tags that it has to those that it should have; others' stay."""
+        changed, stale = tags.changes(held, wanted)
+        if stale:
+            self.gateway.call("ec2", "DeleteTags", Resources=[resource], Tags=[{"Key": name} for name in stale])
+        if changed:
+            self.gateway.call("ec2", "CreateTags", Resources=[resource], Tags=tags.listed(changed))
 
     def own(self, **facts: str) -> dict[str, str]:
         """Return the tags by which the environment's resources are found."""

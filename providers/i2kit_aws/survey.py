@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from attrs import field, frozen
 
 from i2kit_aws import tags, zones
+from i2kit_aws.gateway import absent
 from i2kit_aws.settings import NetworkSettings
 from i2kit_aws.site import Site
 from i2kit_aws.zones import Zone
@@ -22,6 +23,7 @@ MEMBERS, BALANCERS = "members", "balancers"
 NAT = "nat"
 
 _ASKED_AT_ONCE = 8
+_unknown = absent("InvalidVpcID.NotFound")
 
 
 @frozen(kw_only=True)
@@ -310,7 +312,9 @@ def _first_questions(site: Site) -> list[Callable[[], Any]]:
 
 def _questions_of_vpc(site: Site, vpc: str) -> list[Callable[[], Any]]:
     def attribute(name: str) -> bool:
-        answer = site.gateway.call("ec2", "DescribeVpcAttribute", VpcId=vpc, Attribute=name[0].lower() + name[1:])
+        # What was made or removed a moment ago shows in lists before, and after, it can be asked for.
+        asked = {"VpcId": vpc, "Attribute": name[0].lower() + name[1:]}
+        answer = _unknown(lambda: site.gateway.call("ec2", "DescribeVpcAttribute", **asked)) or {}
         return bool(answer.get(name, {}).get("Value"))
 
     return [

@@ -123,8 +123,8 @@ def _healthy(site: Site, arn: str) -> bool:
 
 def retag(site: Site, arn: str, held: Mapping[str, str], wanted: Mapping[str, str]) -> None:
     """Bring a resource of Elastic Load Balancing from the tags that it has to those that it should have; others' stay."""
-    stale = sorted(key for key in held if key.startswith(tags.PREFIX) and key not in wanted)
-    if changed := {key: value for key, value in wanted.items() if held.get(key) != value}:
+    changed, stale = tags.changes(held, wanted)
+    if changed:
         site.gateway.call("elbv2", "AddTags", ResourceArns=[arn], Tags=tags.listed(changed))
     if stale:
         site.gateway.call("elbv2", "RemoveTags", ResourceArns=[arn], TagKeys=stale)

@@ -48,6 +48,16 @@ def unlisted(tags: Iterable[Mapping[str, Any]] | None) -> dict[str, str]:
     return {str(one["Key"]): str(one["Value"]) for one in tags or ()}
 
 
+def changes(held: Mapping[str, str], wanted: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """Return which tags to set, and the names of i2kit's own to remove, so that those that are held become those wanted; others' stay.
+
+    >>> changes({"team": "shop", "i2kit:port": "80", "Name": "a"}, {"Name": "b"})
+    ({'Name': 'b'}, ['i2kit:port'])
+    """
+    stale = sorted(name for name in held if name.startswith(PREFIX) and name not in wanted)
+    return {name: value for name, value in wanted.items() if held.get(name) != value}, stale
+
+
 def specification(tags: Mapping[str, str], *kinds: str) -> list[dict[str, Any]]:
     """Return the ``TagSpecifications`` of an EC2 request that makes these kinds of resources."""
     return [{"ResourceType": kind, "Tags": listed(tags)} for kind in kinds]

@@ -259,7 +259,7 @@ def ensure(
 
 
 def _tags(site: Site, balancer: Balancer, listener: Listener, group: str) -> dict[str, str]:
-    name = f"{group or 'nobody'} behind {balancer.name}, port {listener.port}"
+    name = f"{group or 'nobody'} behind {balancer.name} port {listener.port}"
     return site.tags(balancer.mark, name, group=group, balancer=balancer.name, port=str(listener.port))
 
 

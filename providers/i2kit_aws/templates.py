@@ -255,13 +255,7 @@ def renew(site: Site, template: Template, data: Mapping[str, Any]) -> bool:
 
 def label(site: Site, template: Template, group: InstanceGroup) -> None:
     """Have the template's tags say what is planned; the last thing that changes, so that what is seen is what is done."""
-    wanted = site.tags(group.mark, group.name, **facts_of(group))
-    stale = [name for name in template.tags if name.startswith(f"{tags.PREFIX}{_OPTION}") and name not in wanted]
-    if stale:
-        site.gateway.call("ec2", "DeleteTags", Resources=[template.id], Tags=[{"Key": name} for name in stale])
-    changed = {name: value for name, value in wanted.items() if template.tags.get(name) != value}
-    if changed:
-        site.gateway.call("ec2", "CreateTags", Resources=[template.id], Tags=tags.listed(changed))
+    site.retag(template.id, template.tags, site.tags(group.mark, group.name, **facts_of(group)))
 
 
 def delete(site: Site, group: str) -> None:

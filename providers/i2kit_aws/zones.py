@@ -71,7 +71,10 @@ def _named(site: Site) -> Iterable[Mapping[str, Any]]:
 
 def answering(site: Site, vpc: str) -> list[str]:
     """Return the ids of the zones that answer for the name in a VPC, whoever made them."""
-    listed = site.gateway.pages("route53", "ListHostedZonesByVPC", "HostedZoneSummaries", VPCId=vpc, VPCRegion=site.settings.region)
+    asked = {"VPCId": vpc, "VPCRegion": site.settings.region}
+    # Route 53 knows nothing of a VPC that was made, or removed, a moment ago.
+    unknown = absent("InvalidVPCId", "InvalidInput")
+    listed = unknown(lambda: list(site.gateway.pages("route53", "ListHostedZonesByVPC", "HostedZoneSummaries", **asked))) or ()
     return [_plain(str(one["HostedZoneId"])) for one in listed if str(one["Name"]).rstrip(".") == NAME]
 
 

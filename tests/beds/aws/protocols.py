@@ -29,6 +29,11 @@ NAMES = {
 }
 # Enumerations that grow with every new machine AWS buys.
 _GROWING = ("InstanceType",)
+# What the models' patterns have and Python's do not: letters and digits, spaces of all kinds, and characters of two halves.
+_CLASSES = {
+    r"\p{L}\p{Z}\p{N}": r"\w \xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000",
+    r"\uD800\uDC00-\uDBFF\uDFFF": r"\U00010000-\U0010FFFF",
+}
 _SIGNING = {"Action", "Version", "AWSAccessKeyId", "Signature", "SignatureMethod", "SignatureVersion", "Timestamp", "Expires"}
 
 
@@ -73,6 +78,17 @@ def _session() -> botocore.session.Session:
 def model(service: str) -> ServiceModel:
     """Return botocore's model of a service. Raises UnknownServiceError."""
     return _session().get_service_model(service)
+
+
+@functools.cache
+def _pattern(text: str) -> re.Pattern[str] | None:
+    """Return a model's pattern; None for one that Python cannot read."""
+    for theirs, ours in _CLASSES.items():
+        text = text.replace(theirs, ours)
+    try:
+        return re.compile(text)
+    except re.error:
+        return None
 
 
 def body_of(environ: dict[str, Any]) -> bytes:
@@ -288,6 +304,10 @@ class _Reading:
             self.invalid(path, node, "Member must be a string")
             return
         self._bounded(shape, len(node), path, node)
+        written = shape.metadata.get("pattern")
+        pattern = _pattern(written) if written else None
+        if pattern and not pattern.fullmatch(node):
+            self.invalid(path, node, f"Member must satisfy regular expression pattern: {written}")
         choices = getattr(shape, "enum", [])
         # EC2 takes some of them in either case.
         if choices and not any(part in shape.name for part in _GROWING) and node.lower() not in {one.lower() for one in choices}:

@@ -562,6 +562,7 @@ def raw(bed: Bed, service: str, **form: str) -> tuple[int, str]:
 QUERY = {"Version": "2016-11-15", "Action": "DescribeVpcs"}
 SCALING = {"Version": "2011-01-01", "Action": "SetDesiredCapacity", "AutoScalingGroupName": "web"}
 PUT = {"target": "AmazonSSM.PutParameter"}
+TAGS = {"Version": "2015-12-01", "Action": "AddTags", "ResourceArns.member.1": "arn", "Tags.member.1.Key": "Name"}
 ILL_FORMED = {
     "unknown to EC2": ("ec2", QUERY | {"VpcIdentity.1": "vpc-1"}, "UnknownParameter"),
     "not a number": ("ec2", QUERY | {"MaxResults": "many"}, "InvalidParameterValue"),
@@ -574,6 +575,7 @@ ILL_FORMED = {
     "signed the old way": ("ec2", QUERY | {"SignatureVersion": "2"}, "AuthFailure"),
     "unknown to Auto Scaling": ("autoscaling", SCALING | {"DesiredCapacity": "1", "Hurry": "true"}, "MalformedInput"),
     "missing in Auto Scaling": ("autoscaling", SCALING, "ValidationError"),
+    "a comma in a tag of a balancer": ("elasticloadbalancing", TAGS | {"Tags.member.1.Value": "one, two"}, "ValidationError"),
     "unknown to SSM": ("ssm", PUT | {"body": '{"Name": "/a", "Value": "b", "Typ": "String"}'}, "SerializationException"),
     "missing in SSM": ("ssm", PUT | {"body": '{"Name": "/a"}'}, "ValidationException"),
     "not JSON": ("ssm", PUT | {"body": "{"}, "SerializationException"),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
 from attrs import evolve
 from aws.bed import Bed
 from aws.sample import Sample
 
+from i2kit.errors import ProviderError
 from i2kit.strategy import Scaling
 from i2kit.testing.context import SampleContext
-from i2kit_aws import groups, health
+from i2kit_aws import groups, health, members, scaling
 from i2kit_aws.site import Site
 
 from .group_tools import SAMPLES, ZONES, instances, seen, whole
@@ -69,6 +71,26 @@ def test_a_size_is_said_although_what_is_read_is_old(ground: object, bed: Bed, s
     assert whole(site, evolve(group, replicas=1))
 
 
+def test_a_size_within_which_a_member_is_being_moved_shrinks_all_the_same(
+    ground: object, bed: Bed, site: Site, context: SampleContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    group = SAMPLES.group(replicas=3)
+    groups.ensure(site, group, context)
+    moving, there = [members.Member(id="i-0", lifecycle="Pending")], members.of_group
+    monkeypatch.setattr(members, "of_group", lambda *given: (*[moving.pop() for _ in moving[:]], *there(*given)))
+    groups.ensure(site, evolve(group, replicas=2), context)
+    assert whole(site, evolve(group, replicas=2))
+
+
+def test_a_member_that_auto_scaling_keeps_is_told(ground: object, bed: Bed, site: Site, context: SampleContext) -> None:
+    group = SAMPLES.group(replicas=2)
+    groups.ensure(site, group, context)
+    refused = {"code": "ValidationError", "status": 400, "message": "Instance is protected"}
+    bed.faults.fail("autoscaling:TerminateInstanceInAutoScalingGroup", **refused)
+    with pytest.raises(ProviderError, match="Instance is protected"):
+        groups.ensure(site, evolve(group, replicas=1), context)
+
+
 def test_what_powers_itself_off_is_replaced(ground: object, aws: Sample, bed: Bed, site: Site, context: SampleContext) -> None:
     group = SAMPLES.group(replicas=2)
     groups.ensure(site, group, context)
@@ -127,6 +149,18 @@ def test_a_rollout_pauses_scaling_and_gives_it_back(ground: object, aws: Sample,
     again = evolve(group, replicas=4)
     groups.ensure(site, again, context)
     assert whole(site, again)
+
+
+def test_a_policy_that_is_gone_is_known_without_aws_s_words(ground: object, bed: Bed, site: Site, context: SampleContext) -> None:
+    group = evolve(SAMPLES.group(replicas=2), scaling=Scaling(minimum=2, maximum=5))
+    groups.ensure(site, group, context)
+    refused = {"code": "ValidationError", "status": 400, "message": "whatever"}
+    bed.faults.fail("autoscaling:DeletePolicy", **refused)
+    with pytest.raises(ProviderError, match="whatever"):
+        scaling.keep_size(site, group.name)
+    scaling.keep_size(site, group.name)
+    bed.faults.fail("autoscaling:DeletePolicy", **refused)
+    scaling.keep_size(site, group.name)
 
 
 def test_within_its_bounds_the_size_is_awss(ground: object, aws: Sample, site: Site, context: SampleContext) -> None:

@@ -150,6 +150,16 @@ def test_a_profile_that_iam_has_not_told_of_yet_is_waited_for(ground: object, be
     assert whole(site, group)
 
 
+def test_a_template_that_auto_scaling_has_not_heard_of_yet_is_waited_for(
+    ground: object, bed: Bed, site: Site, context: SampleContext
+) -> None:
+    message = "You must use a valid fully-formed launch template. The specified launch template, with template name web, does not exist."
+    bed.faults.fail("autoscaling:CreateAutoScalingGroup", times=3, code="ValidationError", status=400, message=message)
+    group = SAMPLES.group(replicas=1)
+    groups.ensure(site, group, context)
+    assert whole(site, group)
+
+
 def test_a_profile_that_is_nowhere_is_not_waited_for_for_ever(ground: object, bed: Bed, site: Site, context: SampleContext) -> None:
     group = evolve(SAMPLES.group(), options={"instance-profile": "nowhere"})
     with pytest.raises(ProviderError, match="Invalid IAM Instance Profile name"):

@@ -609,6 +609,19 @@ def test_what_not_all_of_aws_knows_yet_is_tried_again(ground: Ground) -> None:
         assert any(f"{made}: {code}" in said for said in ground.context.messages), made
 
 
+def test_a_vpc_that_still_or_already_shows_can_be_asked_for_in_vain(ground: Ground) -> None:
+    def unknown() -> None:
+        ground.bed.faults.fail("ec2:DescribeVpcAttribute", code="InvalidVpcID.NotFound", status=400, times=2)
+        ground.bed.faults.fail("route53:ListHostedZonesByVPC", code="InvalidInput", status=400)
+
+    unknown()
+    ground.ensure()
+    assert parts(ground.bed) == PUBLIC_PARTS
+    unknown()
+    ground.delete()
+    assert ground.bed.inventory() == {}
+
+
 def test_what_aws_never_knows_ends_with_what_is_missing(ground: Ground, few_rounds: None) -> None:
     ground.bed.faults.fail("ec2:CreateSubnet", code="InvalidVpcID.NotFound", status=400, times=-1)
     with pytest.raises(ProviderError, match=r"the network is not whole: there is no public subnet in eu-west-1a; .*\[aws-slow\]"):

@@ -122,6 +122,14 @@ def test_a_second_time_nothing_changes(bed: Bed, site: Site, context: SampleCont
     assert bed.inventory() == {}
 
 
+def test_a_name_that_aws_keeps_for_a_while_is_waited_for(bed: Bed, site: Site, context: SampleContext) -> None:
+    secret = SAMPLES.secret()
+    context.offer(secret)
+    bed.faults.fail("ssm:PutParameter", code="ParameterAlreadyExists", status=400, times=3)
+    secrets.ensure(site, secret, context)
+    assert [(one.resource, one.faults) for one in secrets.observe(site)] == [(secret, ())]
+
+
 def test_who_died_while_making_it_is_completed(bed: Bed, site: Site, tmp_path: Path) -> None:
     values = {"large": LARGE, "user": b"ada"}
     secret, context = made_of(values), Values(tmp_path, values)

@@ -70,6 +70,18 @@ def test_mistakes_one_by_one(given: dict[str, Any], path: str, message: str) -> 
     assert problems(given)[0] == (path, message)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("team", "one, two"), ("te#am", "x"), ("team", "x" * 256), ("t" * 128, "x"), ("team", ["x"]), ("", "x")]
+)
+def test_tags_are_those_that_every_service_takes(name: str, value: object) -> None:
+    assert problems({}, tags={name: value})[-1] == (f"provider.tags[{name}]", f"is {value!r}")
+
+
+def test_there_is_room_for_i2kits_own_tags() -> None:
+    assert problems({}, tags={f"tag{number}": "x" for number in range(26)}) == [("provider.tags", "has 26 tags")]
+    assert len(Settings.of(environment({}, tags={"Kosten Stelle": "Süd 1/2 a@b.c"})).tags) == 1
+
+
 def test_keys_that_aws_does_not_know_are_refused_by_name() -> None:
     (told,) = (one for one in PROVIDER.problems(environment({"privat": True})) if one.where and one.where.path == "network.privat")
     assert told.expected == "one of cidr, private, subnets, vpc"
