@@ -20,6 +20,7 @@ from i2kit.driver import Artefact, CallLimits, Context, Driver, LogLine, Provide
 from i2kit.errors import ConflictingRecord, Problem, ProviderError, TransientError
 from i2kit.log import logger
 from i2kit.manifest.workloads import SecretValue
+from i2kit.pace import Pace
 from i2kit.plan import Change, GroupHealth, Observed
 
 T = TypeVar("T")
@@ -146,24 +147,32 @@ class _Building:
 class Retries:
     """Makes what fails with `TransientError` again, as `limits` say; waits go by `clock`, and `dice` decide how long they are. Thread-safe.
 
-    For whoever calls something over a network; a driver that makes many requests for one change keeps each from failing the whole.
+    For whoever calls something over a network; a driver that makes many requests for one change keeps each from failing the whole. With
+    `paced` each kind of call (`about`) gets a pace of its own when it is throttled again and again.
     """
 
-    def __init__(self, limits: CallLimits, *, clock: Clock | None = None, dice: Random | None = None) -> None:
+    def __init__(self, limits: CallLimits, *, clock: Clock | None = None, dice: Random | None = None, paced: bool = False) -> None:
         self._limits = limits
+        self._paces: dict[str, Pace] | None = {} if paced else None
         self._clock = clock or SystemClock()
         self._dice = dice or Random()  # noqa: S311 - jitter
         self._closed = threading.Event()
+
+    def pace(self, about: str) -> Pace | None:
+        """Return the pace of a kind of call; None when there are no paces."""
+        return None if self._paces is None else self._paces.get(about) or self._paces.setdefault(about, Pace())
 
     def call(self, about: str, work: Callable[[], T], *, context: Context | None = None) -> T:
         """Return what `work` does once it succeeds; raise what it raises for good, or when it was tried often enough.
 
         Between tries `context` may stop the run. What lasts is raised as `TransientError` with the number of tries in its message.
         """
+        pace, away = self.pace(about), 0
         for attempt in range(1, self._limits.attempts + 1):
             try:
-                return work()
+                return work() if pace is None else self._in_turn(work, pace, away, context)
             except TransientError as error:
+                away = away + 1 if error.throttled else 0
                 if attempt == self._limits.attempts or (error.retry_after or 0.0) > LONGEST_WAIT_SECONDS:
                     raise _lasting(error, attempt) from error
                 seconds = delay(self._limits, attempt, error.retry_after, self._dice)
@@ -183,12 +192,28 @@ class Retries:
         """Let calls that wait to be made again fail with what they failed with."""
         self._closed.set()
 
-    def _wait(self, seconds: float, context: Context | None, error: TransientError) -> None:
-        """Let the time pass; raise what `context` does when the run is to stop, and `error` when this was closed."""
+    def _in_turn(self, work: Callable[[], T], pace: Pace, away: int, context: Context | None) -> T:
+        """Do `work`, which was turned away so many times, when it is its turn."""
+        now = self._clock.now()
+        begun = pace.begin(now)
+        self._wait(begun - now, context)
+        try:
+            made = work()
+        except TransientError as error:
+            if error.throttled:
+                pace.turned_away(begun, self._clock.now(), away + 1)
+            raise
+        pace.went_well()
+        return made
+
+    def _wait(self, seconds: float, context: Context | None, error: TransientError | None = None) -> None:
+        """Let the time pass; raise what `context` does when the run is to stop. Once this was closed, raise `error`, or wait no longer."""
         left = seconds
         while left > 0:
             if self.closed:
-                raise error
+                if error:
+                    raise error
+                return
             if context:
                 context.check()
             self._clock.sleep(min(left, _SLICE_SECONDS))

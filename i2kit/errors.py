@@ -109,10 +109,11 @@ class MissingCredentials(ProviderError):
 class TransientError(ProviderError):
     """A failure that passes by itself: throttling, a lost answer, a server that restarts. The call may be made again.
 
-    `retry_after` is how long the provider asked to wait, in seconds; None when it did not say.
+    `retry_after` is how long the provider asked to wait, in seconds; None when it did not say. `throttled` says that calls came too fast.
     """
 
     retry_after: float | None = None
+    throttled: bool = False
 
 
 class BuildError(I2kitError):

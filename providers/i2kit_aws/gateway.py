@@ -25,8 +25,8 @@ T = TypeVar("T")
 LIMITS = CallLimits(attempts=9, first_delay_seconds=0.25, greatest_delay_seconds=20.0)
 """How often one request is made again, and after how long."""
 
-# What AWS calls it when requests come too fast, service by service, and what passes by itself.
-_PASSING = frozenset(
+# What AWS calls it when requests come too fast, service by service.
+_THROTTLED = frozenset(
     {
         "Throttling",
         "ThrottlingException",
@@ -38,6 +38,11 @@ _PASSING = frozenset(
         "EC2ThrottledException",
         "SlowDown",
         "PriorRequestNotComplete",
+    }
+)
+# What else passes by itself.
+_PASSING = frozenset(
+    {
         "TooManyUpdates",
         "RequestTimeout",
         "RequestTimeoutException",
@@ -123,7 +128,8 @@ class Gateway:
     @classmethod
     def connect(cls, settings: Settings) -> Gateway:
         """Return a gateway; nothing is asked yet."""
-        return cls(settings=settings, sessions=_Sessions(settings=settings), retries=Retries(LIMITS, clock=SystemClock()))
+        # AWS counts each kind of request by itself, for all who use the account in the region.
+        return cls(settings=settings, sessions=_Sessions(settings=settings), retries=Retries(LIMITS, clock=SystemClock(), paced=True))
 
     def during(self, context: Context) -> Gateway:
         """Return the same gateway for the requests of one change."""
@@ -263,10 +269,13 @@ def _refused(about: str, operation: str, error: ClientError) -> ProviderError:
         return MissingCredentials.of("aws-credentials", f"{error.operation_name}: {code}: {_words(error)}", hint=_CREDENTIALS)
     if code in _EXPIRED or code in _UNKNOWN:
         return MissingCredentials.of("aws-credentials", f"{about}: {code}: {_words(error)}", hint=_CREDENTIALS)
-    if code in _PASSING or (status := told.get("HTTPStatusCode", 0)) >= 500 or status == _TOO_MANY_REQUESTS:
+    status = told.get("HTTPStatusCode", 0)
+    throttled = code in _THROTTLED or status == _TOO_MANY_REQUESTS
+    if throttled or code in _PASSING or status >= 500:
         passing = TransientError.of("aws-unavailable", f"{about}: {code}: {_words(error)}")
         asked = str(told.get("HTTPHeaders", {}).get("retry-after", ""))
         passing.retry_after = float(asked) if asked.isdecimal() else None
+        passing.throttled = throttled
         return passing
     hint = "docs/providers/aws-policy.md has the policy that i2kit needs" if code in FORBIDDEN else ""
     made = AwsError(Problem(code="aws-refused", message=f"{about}: {code}: {_words(error)}", hint=hint))

@@ -22,10 +22,11 @@ def _allowed(permission: str, entry: dict[str, Any]) -> bool:
 
 
 def _holds(condition: Condition, entry: dict[str, Any]) -> bool:
+    # What was refused anyway, for what is not there, has no marks to speak of.
     if condition == MADE:
-        return MARK in _given(entry["parameters"])
+        return MARK in _given(entry["parameters"]) or entry["status"] >= 400
     if condition == OURS:
-        return not entry["unmarked"]
+        return not entry["unmarked"] or entry["status"] >= 400
     name = entry["action"].partition(":")[2]
     return all(name in one for key, one in condition.get("StringEquals", {}).items() if key.endswith(":CreateAction"))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from collections.abc import Iterator
@@ -87,6 +88,15 @@ def test_all_of_many_threads_get_through_when_a_fifth_is_throttled(gateway: Gate
 
     with ThreadPoolExecutor(16) as pool:
         assert list(pool.map(work, range(16))) == [20] * 16
+
+
+def test_what_is_throttled_again_and_again_gets_a_pace_of_its_own(gateway: Gateway, bed: Bed) -> None:
+    bed.faults.throttle("ec2:DescribeVpcs", times=3)
+    bed.faults.fail("ec2:DescribeSubnets", times=5)
+    for operation in ("DescribeVpcs", "DescribeSubnets"):
+        gateway.call("ec2", operation)
+    paces = [gateway.retries.pace(f"ec2:{operation}") for operation in ("DescribeVpcs", "DescribeSubnets")]
+    assert [one is not None and one.rate < math.inf for one in paces] == [True, False]
 
 
 def test_nothing_but_who_asks_is_asked_before_the_account_is_checked(as_user: Bed) -> None:
