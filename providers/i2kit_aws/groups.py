@@ -142,14 +142,14 @@ def _too_early(error: AwsError) -> bool:
 
 def _update(site: Site, group: InstanceGroup, there: Mapping[str, Any], subnets: Sequence[str], context: Context) -> None:
     call, name = site.gateway.call, group.name
-    if stopped := scaling.suspended(there):
-        call("autoscaling", "ResumeProcesses", AutoScalingGroupName=name, ScalingProcesses=sorted(stopped))
     if group.scaling is None and scaling.follows_load(there):
         scaling.keep_size(site, name)
     size = scaling.size_of(group, there)
     there = _without_unready(site, there, size, context)
     given = scaling.changed(group, there, subnets, size)
     _patiently(lambda: call("autoscaling", "UpdateAutoScalingGroup", **given), context)
+    if stopped := scaling.suspended(there):
+        call("autoscaling", "ResumeProcesses", AutoScalingGroupName=name, ScalingProcesses=sorted(stopped))
     held = tags.unlisted(there.get("Tags"))
     if changed := {one: value for one, value in _tags(site, group).items() if held.get(one) != value}:
         call("autoscaling", "CreateOrUpdateTags", Tags=scaling.listed(name, changed))

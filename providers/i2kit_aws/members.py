@@ -129,6 +129,8 @@ def failure_in(activities: Iterable[Mapping[str, Any]]) -> str:
             continue
         if one.get("StatusCode") == "Successful":
             break
-        if one.get("StatusCode") in ("Failed", "Cancelled"):
-            reasons.append(str(one.get("StatusMessage") or "AWS does not say why"))
+        words = str(one.get("StatusMessage") or "")
+        # What was given up because it is not wanted any more says nothing.
+        if one.get("StatusCode") == "Failed" or (one.get("StatusCode") == "Cancelled" and words):
+            reasons.append(words or "AWS does not say why")
     return "; ".join(dict.fromkeys(reasons))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import doctest
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from attrs import evolve
 from aws.bed import Bed
@@ -123,6 +126,36 @@ def test_what_aws_cannot_launch_is_told_in_its_own_words(ground: object, bed: Be
     assert [one.state for one in health.of_group(site, group.name).instances] == ["starting"] * 3
 
 
+def activity(code: str, message: str = "", description: str = "Launching a new EC2 instance") -> dict[str, str]:
+    return {"Description": description, "StatusCode": code, "StatusMessage": message}
+
+
+@pytest.mark.parametrize(
+    ("activities", "told"),
+    [
+        ([], ""),
+        ([activity("Successful"), activity("Failed", "no room")], ""),
+        (
+            [activity("InProgress"), activity("Failed", "no room"), activity("Failed", "no key"), activity("Failed", "no room")],
+            "no room; no key",
+        ),
+        ([activity("Failed", "no end", "Terminating EC2 instance: i-1"), activity("Failed", "no room"), activity("Successful")], "no room"),
+        ([activity("Failed"), activity("Cancelled", "it ended at once"), activity("Cancelled")], "AWS does not say why; it ended at once"),
+    ],
+)
+def test_launches_that_failed_since_one_succeeded_are_told_once_each(activities: list[dict[str, str]], told: str) -> None:
+    assert members.failure_in(activities) == told
+
+
+def test_examples_are_true() -> None:
+    assert doctest.testmod(members).failed == 0
+
+
+def test_a_member_that_ec2_does_not_know_yet_is_pending() -> None:
+    listed = {"InstanceId": "i-1", "LifecycleState": "Pending", "AvailabilityZone": ZONES[0]}
+    assert members.joined({"Instances": [listed]}, {}) == (members.Member(id="i-1", lifecycle="Pending", state="pending", zone=ZONES[0]),)
+
+
 def test_a_group_that_shrinks_does_not_start_what_it_lacked(
     ground: object, aws: Sample, bed: Bed, site: Site, context: SampleContext
 ) -> None:
@@ -130,10 +163,18 @@ def test_a_group_that_shrinks_does_not_start_what_it_lacked(
     groups.ensure(site, group, context)
     bed.scarce()
     groups.ensure(site, evolve(group, replicas=4), context)
-    groups.ensure(site, evolve(group, replicas=1), context)
-    bed.plenty()
-    assert len(instances(aws)) == 1
+    leaving = bed.faults.hold("autoscaling:TerminateInstanceInAutoScalingGroup")
+    with ThreadPoolExecutor(1) as pool:
+        shrinking = pool.submit(groups.ensure, site, evolve(group, replicas=1), context)
+        assert leaving.reached()
+        bed.plenty()
+        leaving.release()
+        shrinking.result()
     assert whole(site, evolve(group, replicas=1))
+    started = [
+        one for one in aws.activities(group.name) if one["Description"].startswith("Launching") and one["StatusCode"] == "Successful"
+    ]
+    assert len(started) == 2
 
 
 def test_a_rollout_pauses_scaling_and_gives_it_back(ground: object, aws: Sample, site: Site, context: SampleContext) -> None:

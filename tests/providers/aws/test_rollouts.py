@@ -70,6 +70,16 @@ def test_a_version_that_never_gets_ready_is_undone_whole(strategy: str, at: AwsS
     assert weights_in(truth) == {group_of(OLD).name: 100}
 
 
+def test_a_version_that_aws_has_no_room_for_is_undone_and_told_in_its_words(at: AwsShop) -> None:
+    new = version("2")
+    at.cloud.bed.scarce(group=group_of(new).name)
+    outcome = at.operator().deploy(new)
+    assert outcome.rolled_back, results(outcome)
+    words = "InsufficientInstanceCapacity - We currently do not have sufficient t3.nano capacity"
+    assert any(words in one.message for one in outcome.changes if one.result == "failed"), results(outcome)
+    assert groups_in(at.cloud.truth(), "web") == {group_of(OLD).name: (2, 2)}
+
+
 def test_a_rollback_goes_back_to_the_release_before(at: AwsShop) -> None:
     assert at.operator().deploy(version("2", 3)).ok
     outcome = at.operator().rollback()
