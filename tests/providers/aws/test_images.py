@@ -191,6 +191,7 @@ def test_encryption_is_left_to_the_account(account: Account) -> None:
     assert "Encrypted" not in str(said)
 
 
+@pytest.mark.beyond_policy
 def test_where_tags_are_passed_over_they_are_made_beside(account: Account) -> None:
     account.bed.set(image_tags=False)
     account.ensure()
@@ -198,6 +199,7 @@ def test_where_tags_are_passed_over_they_are_made_beside(account: Account) -> No
     assert account.bed.calls()["ec2:CreateTags"] == 1
 
 
+@pytest.mark.beyond_policy
 def test_without_tags_an_image_is_found_by_its_name_and_gets_them_again(account: Account) -> None:
     account.ensure()
     made = account.registered()
