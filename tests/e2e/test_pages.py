@@ -23,8 +23,9 @@ HOW_TO = ROOT / "docs" / "how-to"
 PAGES = ("updates", "strategies")
 _BLOCK = re.compile(r"```console\n(.*?)```", re.DOTALL)
 _VARIES = (
-    # First, since it is no number of seconds.
+    # First, since they are no numbers of seconds.
     (r"127\.0\.0\.1:\d+", "HERE"),
+    (r"10\.8[38]\.\d+\.\d+", "ADDRESS"),
     (r"\b[0-9a-f]{6}-[0-9a-f]{8}\b", "REVISION-NAME"),
     (r"\b[0-9a-f]{10}\b", "REVISION"),
     (r"\b[0-9a-f]{8}\b", "NAME"),
@@ -32,7 +33,6 @@ _VARIES = (
     (r"sha256:[0-9a-f]+…?", "DIGEST"),
     (r"\b\d+\.\d\b", "SECONDS"),
     (r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d)?Z?", "TIME"),
-    (r"10\.8[38]\.\d+\.\d+", "ADDRESS"),
     (r"\bi-[0-9a-f]{17}\b", "INSTANCE"),
     (r"-[0-9a-f]{16}\.elb\.", ".elb."),
     (r"process \d+ on \S+", "WHO"),
